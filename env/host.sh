@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash disable=SC2154 # env_dir, pv_cache and top are set by ./run and common.sh
+# The environment on a Debian 13 (or newer) host: its own packages.
+
+host_debian_major() {
+    local id='' version='' codename=''
+    [ -r /etc/os-release ] || return 1
+    # shellcheck disable=SC1091
+    {
+        id=$(. /etc/os-release && printf '%s' "${ID:-}")
+        version=$(. /etc/os-release && printf '%s' "${VERSION_ID:-}")
+        codename=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")
+    }
+    [ "$id" = debian ] || return 1
+    # testing and unstable carry no number
+    case $version:$codename in
+    [0-9]*:*) printf '%s\n' "${version%%.*}" ;;
+    *:trixie) printf '13\n' ;;
+    *) printf '14\n' ;;
+    esac
+}
+
+host_missing_packages() {
+    local name
+    while read -r name; do
+        case $(dpkg-query -W -f '${db:Status-Abbrev}' "$name" 2>/dev/null) in
+        [ih]i*) ;;
+        *) printf '%s\n' "$name" ;;
+        esac
+    done < <(package_list "$env_dir/dev.packages")
+}
+
+# version_at_least PACKAGE FIELD VERSION; FIELD is Installed or Candidate
+version_at_least() {
+    local have
+    have=$(LC_ALL=C apt-cache policy "$1" 2>/dev/null | awk -v f="$2:" '$1 == f { print $2; exit }')
+    [ -n "$have" ] && [ "$have" != '(none)' ] && dpkg --compare-versions "$have" ge "$3"
+}
+
+host_good() {
+    [ -z "$(host_missing_packages)" ] && version_at_least qemu-system-x86 Installed 1:11.1 &&
+        version_at_least mesa-vulkan-drivers Installed 26
+}
+
+host_make() {
+    local packages log=$pv_cache/logs/apt.log mirror
+    host_good && return
+    progress "apt-get update" "$log" apt-get -q update || die "apt-get update failed" "repair the apt sources of this host first"
+    if ! version_at_least qemu-system-x86 Candidate 1:11.1 || ! version_at_least mesa-vulkan-drivers Candidate 26; then
+        mirror=$(debian_mirror) || exit 1
+        say "QEMU 11.1 and Mesa 26 are needed. Adding trixie-backports to this host:"
+        say "    /etc/apt/sources.list.d/pvgpu-backports.sources"
+        say "    /etc/apt/preferences.d/pvgpu.pref"
+        printf 'Types: deb\nURIs: %s\nSuites: trixie-backports\nComponents: main\nSigned-By: %s\n' "$mirror" \
+            /usr/share/keyrings/debian-archive-keyring.gpg >/etc/apt/sources.list.d/pvgpu-backports.sources
+        cp "$env_dir/backports.pref" /etc/apt/preferences.d/pvgpu.pref
+        progress "apt-get update" "$log" apt-get -q update || die "apt-get update failed with trixie-backports" \
+            "remove /etc/apt/sources.list.d/pvgpu-backports.sources to undo"
+    fi
+    mapfile -t packages < <(package_list "$env_dir/dev.packages")
+    say "installing ${#packages[@]} packages on this host; log: $log"
+    progress "apt-get install" "$log" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
+        -o Dpkg::Use-Pty=0 "${packages[@]}" || die "the packages could not be installed" "see $log"
+    host_good || die "the packages are installed, but not in the versions needed (QEMU 11.1, Mesa 26)" \
+        "see: apt-cache policy qemu-system-x86 mesa-vulkan-drivers"
+}
+
+host_ensure() {
+    host_good && return
+    [ "$(id -u)" = 0 ] || die "packages have to be installed on this host: $(host_missing_packages | paste -sd' ')" \
+        "run this once as root: sudo ./run build"
+    with_lock host-packages host_make
+}
