@@ -95,7 +95,7 @@ host_install_tools() {
 # root_exec NAME CMD... replaces this process. The checkout, the current directory, HOME, the cache, /tmp and the kernel's
 # file systems are at their own paths; environment variables pass, but for those that would lead back into the host's files.
 root_exec() {
-    local name=$1 dir fd
+    local name=$1 dir fd mirror
     shift
     [ "$(id -u)" = 0 ] || die "entering the $name root needs root" "run this as root, as in: sudo ./run ..."
     dir=$(root_dir "$name")
@@ -104,11 +104,15 @@ root_exec() {
     flock --shared "$fd"
     export LANG=C.UTF-8 LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     unset LD_LIBRARY_PATH LD_PRELOAD PYTHONHOME
+    # For the guest image and further roots: apt in there knows only what was true when the root was made.
+    if [ -z "${PVGPU_MIRROR:-}" ] && mirror=$(debian_mirror 2>/dev/null); then export PVGPU_MIRROR=$mirror; fi
     # shellcheck disable=SC2016
     exec unshare --mount --propagation private /bin/bash -c '
         set -e
         root=$1 cwd=$2
         shift 2
+        # A mount point, so that programs in the root can unshare their mounts in turn.
+        mount --bind "$root" "$root"
         for path in /proc /sys /dev; do mount --rbind "$path" "$root$path"; done
         for file in /etc/resolv.conf /etc/hosts; do
             [ -e "$file" ] || continue
