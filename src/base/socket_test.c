@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/socket.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static bool is_open(int fd)
+{
+	return fcntl(fd, F_GETFD) >= 0;
+}
+
+static void fds_travel_and_close_on_exec(void **state)
+{
+	(void)state;
+	int pair[2], shm, got[4];
+	size_t len, nr = 4;
+	char buf[4];
+	struct iovec iov = {.iov_base = (char[]){"abc"}, .iov_len = 4};
+
+	assert_int_equal(pv_socket_pair(pair), PV_OK);
+	assert_int_equal(pv_shm_create("test", 4096, &shm), PV_OK);
+	assert_int_equal(pv_socket_send(pair[0], &iov, 1, &shm, 1, &len), PV_OK);
+	assert_int_equal(len, 4);
+	assert_int_equal(pv_socket_recv(pair[1], buf, sizeof(buf), &len, got, &nr), PV_OK);
+	assert_int_equal(nr, 1);
+	assert_string_equal(buf, "abc");
+	assert_true(fcntl(got[0], F_GETFD) & FD_CLOEXEC);
+
+	struct stat a, b;
+	assert_int_equal(fstat(shm, &a) | fstat(got[0], &b), 0);
+	assert_int_equal(a.st_ino, b.st_ino);
+	close(got[0]);
+	close(shm);
+	close(pair[0]);
+	assert_int_equal(pv_socket_recv(pair[1], buf, sizeof(buf), &len, NULL, NULL), PV_OK);
+	assert_int_equal(len, 0);
+	close(pair[1]);
+}
+
+static void surplus_fds_are_closed_and_refused(void **state)
+{
+	(void)state;
+	int pair[2], send_fds[3], got[2];
+	size_t len, nr = 2;
+	char buf[1];
+	struct iovec iov = {.iov_base = buf, .iov_len = 1};
+
+	assert_int_equal(pv_socket_pair(pair), PV_OK);
+	for (int i = 0; i < 3; i++)
+		assert_true((send_fds[i] = dup(0)) >= 0);
+	int next_free = dup(0);
+	close(next_free);
+	assert_int_equal(pv_socket_send(pair[0], &iov, 1, send_fds, 3, &len), PV_OK);
+	assert_int_equal(pv_socket_recv(pair[1], buf, 1, &len, got, &nr), PV_ERR_PEER);
+	assert_int_equal(nr, 0);
+	for (int i = 0; i < 3; i++)
+		assert_false(is_open(next_free + i));
+	for (int i = 0; i < 3; i++)
+		close(send_fds[i]);
+
+	/* A peer that is gone is an error, not a signal. */
+	close(pair[1]);
+	assert_int_equal(pv_socket_send(pair[0], &iov, 1, NULL, 0, &len), PV_ERR_PEER);
+	close(pair[0]);
+}
+
+static void listening_replaces_only_stale_sockets(void **state)
+{
+	(void)state;
+	char dir[] = "/tmp/pv-socket-test-XXXXXX", path[64], file[64];
+	int listener, second, client;
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/s", dir);
+	snprintf(file, sizeof(file), "%s/f", dir);
+	assert_int_equal(pv_socket_listen(path, &listener), PV_OK);
+	assert_int_equal(pv_socket_listen(path, &second), PV_ERR_ARGUMENT); /* alive */
+	assert_int_equal(pv_socket_connect(path, &client), PV_OK);
+	close(client);
+	close(listener);
+	assert_int_equal(pv_socket_connect(path, &client), PV_ERR_HOST);
+	assert_int_equal(pv_socket_listen(path, &listener), PV_OK); /* stale */
+	close(listener);
+
+	int fd = open(file, O_CREAT | O_WRONLY, 0600);
+	close(fd);
+	assert_int_equal(pv_socket_listen(file, &listener), PV_ERR_ARGUMENT);
+	assert_int_equal(access(file, F_OK), 0);
+
+	char too_long[200];
+	memset(too_long, 'x', sizeof(too_long) - 1);
+	too_long[sizeof(too_long) - 1] = '\0';
+	assert_int_equal(pv_socket_listen(too_long, &listener), PV_ERR_ARGUMENT);
+	unlink(path);
+	unlink(file);
+	rmdir(dir);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(fds_travel_and_close_on_exec),
+	    cmocka_unit_test(surplus_fds_are_closed_and_refused),
+	    cmocka_unit_test(listening_replaces_only_stale_sockets),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
