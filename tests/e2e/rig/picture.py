@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: MIT
+"""Pictures as rows of RGB bytes: reading PNG and PPM, the guest programs' test patterns, comparing pixel by pixel."""
+
+import ctypes
+import ctypes.util
+import dataclasses
+import pathlib
+
+CURSOR_SIDE = 64
+
+
+class PictureError(Exception):
+    """A file that is no picture."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    width: int
+    height: int
+    rgb: bytes  # 3 bytes a pixel, no padding
+
+    def __post_init__(self):
+        assert len(self.rgb) == self.width * self.height * 3
+
+    @property
+    def size(self):
+        return self.width, self.height
+
+    def pixel(self, x, y):
+        at = (y * self.width + x) * 3
+        return tuple(self.rgb[at:at + 3])
+
+    def crop(self, x, y, width, height):
+        assert 0 <= x and x + width <= self.width and 0 <= y and y + height <= self.height
+        stride = self.width * 3
+        start = y * stride + x * 3
+        return Picture(width, height, b"".join(self.rgb[start + row * stride:start + row * stride + width * 3]
+                                               for row in range(height)))
+
+    def paste(self, picture, x, y):
+        """This picture with another laid over it; what sticks out is cut off."""
+        rows = bytearray(self.rgb)
+        left, right = max(x, 0), min(x + picture.width, self.width)
+        for row in range(max(y, 0), min(y + picture.height, self.height)):
+            if left < right:
+                source = ((row - y) * picture.width + left - x) * 3
+                target = (row * self.width + left) * 3
+                rows[target:target + (right - left) * 3] = picture.rgb[source:source + (right - left) * 3]
+        return Picture(self.width, self.height, bytes(rows))
+
+    def colours(self, at_most=4096):
+        """The number of different colours, counted up to a limit."""
+        seen = set()
+        for at in range(0, len(self.rgb), 3):
+            seen.add(self.rgb[at:at + 3])
+            if len(seen) >= at_most:
+                break
+        return len(seen)
+
+    def difference(self, expected, tolerance=0):
+        """None if every channel of every pixel is within `tolerance`, else a sentence that says where it is not."""
+        if self.size != expected.size:
+            return f"the picture is {self.width}x{self.height}, not {expected.width}x{expected.height}"
+        if self.rgb == expected.rgb:
+            return None
+        wrong, first = 0, None
+        for at in range(0, len(self.rgb), 3):
+            mine, theirs = self.rgb[at:at + 3], expected.rgb[at:at + 3]
+            if mine != theirs and max(abs(a - b) for a, b in zip(mine, theirs)) > tolerance:
+                wrong += 1
+                first = at if first is None else first
+        if not wrong:
+            return None
+        x, y = first // 3 % self.width, first // 3 // self.width
+        return (f"{wrong} of {self.width * self.height} pixels differ, the first at ({x}, {y}): "
+                f"{self.pixel(x, y)} instead of {expected.pixel(x, y)}")
+
+
+def solid(width, height, colour):
+    return Picture(width, height, bytes(colour) * (width * height))
+
+
+def gradient(width, height):
+    red = [x * 255 // (width - 1) if width > 1 else 0 for x in range(width)]
+    rows = []
+    for y in range(height):
+        row = bytearray(width * 3)
+        row[0::3] = bytes(red)
+        row[1::3] = bytes([y * 255 // (height - 1) if height > 1 else 0]) * width
+        row[2::3] = bytes([(x ^ y) & 255 for x in range(width)])
+        rows.append(bytes(row))
+    return Picture(width, height, b"".join(rows))
+
+
+def checker(width, height):
+    def row(phase):
+        return b"".join((b"\xe0" if (x // 32 + phase) % 2 == 0 else b"\x20") * 3 for x in range(width))
+    rows = [row(0), row(1)]
+    return Picture(width, height, b"".join(rows[y // 32 % 2] for y in range(height)))
+
+
+def corners(width, height):
+    picture = solid(width, height, (0x80, 0x80, 0x80))
+    for colour, x, y in (((255, 255, 255), width - 64, height - 64), ((0, 0, 255), 0, height - 64),
+                         ((0, 255, 0), width - 64, 0), ((255, 0, 0), 0, 0)):
+        picture = picture.paste(solid(64, 64, colour), x, y)
+    frame = (255, 255, 0)
+    for line, x, y in ((solid(width, 1, frame), 0, 0), (solid(width, 1, frame), 0, height - 1),
+                       (solid(1, height, frame), 0, 0), (solid(1, height, frame), width - 1, 0)):
+        picture = picture.paste(line, x, y)
+    return picture
+
+
+def pattern(name, width, height):
+    """The guest programs' pattern of that name: solid:RRGGBB, gradient, checker, corners."""
+    kind, _, argument = name.partition(":")
+    if kind == "solid":
+        return solid(width, height, bytes.fromhex(argument or "3060c0"))
+    return {"gradient": gradient, "checker": checker, "corners": corners}[kind](width, height)
+
+
+def with_cursor(picture, x, y):
+    """The picture with the guest programs' test cursor drawn with its top left pixel at (x, y)."""
+    half = CURSOR_SIDE // 2
+    picture = picture.paste(solid(half, half, (255, 0, 0)), x, y)
+    picture = picture.paste(solid(half, half, (0, 255, 0)), x + half, y)
+    left, top = max(x, 0), max(y + half, 0)
+    right, bottom = min(x + half, picture.width), min(y + 2 * half, picture.height)
+    if left < right and top < bottom:
+        # Premultiplied blue of 0x80 at an alpha of 0x80 over what is there.
+        under = picture.crop(left, top, right - left, bottom - top)
+        blended = bytearray((255 - 0x80) * channel // 255 for channel in under.rgb)
+        blended[2::3] = bytes(min(255, 0x80 + channel) for channel in blended[2::3])
+        picture = picture.paste(Picture(under.width, under.height, bytes(blended)), left, top)
+    return picture.paste(solid(1, 1, (255, 255, 255)), x, y)
+
+
+class _PngImage(ctypes.Structure):
+    """png_image of libpng's simplified interface."""
+    _fields_ = [("opaque", ctypes.c_void_p), ("version", ctypes.c_uint32), ("width", ctypes.c_uint32),
+                ("height", ctypes.c_uint32), ("format", ctypes.c_uint32), ("flags", ctypes.c_uint32),
+                ("colormap_entries", ctypes.c_uint32), ("warning_or_error", ctypes.c_uint32),
+                ("message", ctypes.c_char * 64)]
+
+
+def parse_png(data):
+    libpng = ctypes.CDLL(ctypes.util.find_library("png16") or "libpng16.so.16")
+    image = _PngImage(version=1)
+    libpng.png_image_begin_read_from_memory.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]
+    libpng.png_image_finish_read.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32,
+                                             ctypes.c_void_p]
+    if not libpng.png_image_begin_read_from_memory(ctypes.byref(image), data, len(data)):
+        raise PictureError(f"not a PNG: {image.message.decode()}")
+    image.format = 2  # PNG_FORMAT_RGB
+    pixels = ctypes.create_string_buffer(image.width * image.height * 3)
+    background = (ctypes.c_uint8 * 3)(0, 0, 0)
+    if not libpng.png_image_finish_read(ctypes.byref(image), background, pixels, 0, None):
+        raise PictureError(f"a broken PNG: {image.message.decode()}")
+    return Picture(image.width, image.height, pixels.raw)
+
+
+def parse_ppm(data):
+    """Binary PPM as QEMU's screendump writes it: no comments, 8 bits a channel."""
+    fields = data.split(None, 4)
+    if len(fields) < 4 or fields[0] != b"P6" or fields[3] != b"255":
+        raise PictureError("not a binary PPM with 8 bits a channel")
+    width, height = int(fields[1]), int(fields[2])
+    pixels = data[len(data) - width * height * 3:]
+    if not data.startswith(b"P6") or len(data) < width * height * 3:
+        raise PictureError("a PPM that is cut short")
+    return Picture(width, height, pixels)
+
+
+def read(path):
+    data = pathlib.Path(path).read_bytes()
+    return parse_ppm(data) if data.startswith(b"P6") else parse_png(data)
