@@ -2,11 +2,14 @@
 """The verbs of ./run that work inside the environment. Python 3, standard library only."""
 
 import argparse
+import contextlib
 import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 import sys
+import time
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 BUILD = TOP / "build"
@@ -126,14 +129,131 @@ def verb_test(arguments):
         run(["pytest", "-q", *files], env={**os.environ, "PVGPU_BUILD": str(BUILD)})
 
 
-VERBS = {"build": verb_build, "fmt": verb_fmt, "test": verb_test}
+def verb_check(arguments):
+    argparse.ArgumentParser(prog="./run check", description="Everything that must hold before a push; a table of the steps "
+                            "and their logs go to build/check/.").parse_args(arguments)
+    import check
+    return check.main()
+
+
+def verb_fuzz(arguments):
+    import check
+    parser = argparse.ArgumentParser(prog="./run fuzz", description="Fuzz with libFuzzer, ASan and UBSan. What it learns is "
+                                     "kept in build/corpus/, inputs that fail in build/crashes/.")
+    parser.add_argument("target", nargs="?", default="all", help="a target's name, or all (in turn)")
+    parser.add_argument("seconds", nargs="?", type=int, default=600, help="for each target")
+    options = parser.parse_args(arguments)
+    build("build/fuzz")
+    programs = check.fuzzers()
+    names = [program.name.removeprefix("fuzz-") for program in programs]
+    if options.target != "all" and options.target not in names:
+        raise Failure(f"there is no fuzz target '{options.target}'; there are: {' '.join(names)}")
+    for name, program in zip(names, programs):
+        if options.target in ("all", name):
+            say(f"fuzzing {name} for {options.seconds} s")
+            run(check.fuzz_command(program, options.seconds, BUILD / "crashes"), env={**os.environ, **check.SANITIZERS})
+
+
+def verb_bench(arguments):
+    names = sorted(path.stem for path in (TOP / "bench").glob("*.py") if not path.stem.startswith("_"))
+    if not arguments or arguments[0] not in names:
+        raise Failure(f"./run bench NAME [ARGUMENTS]; NAME is one of: {' '.join(names) or '(there is none)'}")
+    build()
+    (BUILD / "bench").mkdir(exist_ok=True)
+    run(["python3", str(TOP / "bench" / f"{arguments[0]}.py"), *arguments[1:]])
+
+
+def verb_demo(arguments):
+    if not {"-h", "--help"} & set(arguments):
+        build()
+        run([str(TOP / "guest/build-image")], stdout=subprocess.DEVNULL)
+    return subprocess.run(["python3", str(TOP / "demo/demo.py"), *arguments], cwd=TOP, check=False).returncode
+
+
+def verb_guest(arguments):
+    parser = argparse.ArgumentParser(
+        prog="./run guest", usage="./run guest [OPTIONS] -- CMD [ARGUMENTS]",
+        description="Boot the guest, run CMD in it as root, print its output, exit with its exit code. A CMD of one word is "
+        "given to the guest's shell as it is: ./run guest -- 'lspci | grep VGA'")
+    parser.add_argument("--gpu", choices=["ours", "qemu"], help="build/pvgpu (default if it is there) or QEMU's virtio-gpu-pci")
+    parser.add_argument("--front-end", choices=["gpu", "vga", "test"], default="gpu",
+                        help="vhost-user-gpu-pci, vhost-user-vga or vhost-user-test-device-pci")
+    parser.add_argument("--qemu", choices=["11", "7.2"], default="11", help="QEMU's version")
+    parser.add_argument("--x", action="store_true", help="start X first")
+    parser.add_argument("--png", metavar="FILE", help="write what is on the screen when CMD has ended")
+    parser.add_argument("--timeout", type=int, default=600, metavar="SECONDS", help="for CMD; it then ends with 124")
+    parser.add_argument("--memory", type=int, default=2048, metavar="MIB")
+    parser.add_argument("--cpus", type=int, default=2)
+    parser.add_argument("--kernel", default="", metavar="WORDS", help="more words for the guest kernel's command line")
+    parser.add_argument("--qemu-args", default="", metavar="ARGS", help="more arguments of QEMU")
+    parser.add_argument("--keep", metavar="DIRECTORY", help="where logs, sockets and the shared directory stay")
+    if "--" not in arguments:
+        parser.print_help()
+        if set(arguments) <= {"-h", "--help"}:
+            return 0
+        raise Failure("no command: put it behind --")
+    at = arguments.index("--")
+    options, command = parser.parse_args(arguments[:at]), arguments[at + 1:]
+    if not command:
+        parser.error("no command behind --")
+    sys.path.insert(0, str(TOP / "guest"))
+    import vm
+    try:
+        return run_guest(vm, options, command[0] if len(command) == 1 else shlex.join(command))
+    except vm.GuestError as error:
+        raise Failure(str(error)) from error
+
+
+def run_guest(vm, options, command):
+    program = pathlib.Path(os.environ.get("PVGPU_BUILD") or BUILD) / "pvgpu"
+    if options.gpu == "ours" and not program.exists():
+        raise Failure(f"{program} is not there: run ./run build first, or use --gpu qemu")
+    with contextlib.ExitStack() as stack:
+        keep = pathlib.Path(options.keep).resolve() if options.keep else None
+        device = gpu = None
+        if options.gpu != "qemu" and program.exists():
+            device = stack.enter_context(vm.Device(program, directory=keep))
+            gpu = device.qemu_arguments(options.front_end)
+        machine = stack.enter_context(vm.Machine(
+            gpu=gpu, qemu=options.qemu, memory_mib=options.memory, cpus=options.cpus, kernel=options.kernel,
+            extra=shlex.split(options.qemu_args), directory=keep))
+        say(f"guest: up after {machine.boot_seconds:.1f} s with {'KVM' if machine.kvm else 'TCG'}, "
+            f"{'build/pvgpu' if device else 'the virtio-gpu of QEMU'}")
+        if options.x:
+            machine.start_x()
+        job = machine.start(command, options.timeout)
+        written = {"out": 0, "err": 0}
+        while True:
+            running = job.running()
+            for kind, stream in (("out", sys.stdout), ("err", sys.stderr)):
+                path = machine.share / f"{job.number}.{kind}"
+                if path.exists():
+                    with open(path, "rb") as file:
+                        file.seek(written[kind])
+                        data = file.read()
+                    written[kind] += len(data)
+                    stream.buffer.write(data)
+                    stream.flush()
+            if not running:
+                break
+            if machine.process.poll() is not None:
+                break
+            time.sleep(0.1)
+        code = job.wait().returncode
+        if options.png:
+            picture = device.screenshot() if device else machine.screendump()
+            picture.write_png(options.png)
+        return code
+
+
+VERBS = {"bench": verb_bench, "build": verb_build, "check": verb_check, "demo": verb_demo, "fmt": verb_fmt, "fuzz": verb_fuzz,
+         "guest": verb_guest, "test": verb_test}
 
 
 def main():
     verb, *arguments = sys.argv[1:]
+    sys.modules["tasks"] = sys.modules["__main__"]
     try:
-        if verb not in VERBS:
-            raise Failure(f"./run {verb} is not there yet")
         return VERBS[verb](arguments) or 0
     except Failure as failure:
         say(f"error: {failure}")

@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -352,7 +353,7 @@ class Machine:
         self._condition = threading.Condition()
         self._running, self._done, self._boots, self._ended, self._number = set(), {}, 0, False, 0
         self.boot_seconds = self.guest_seconds = None
-        self.x_display = ":0"
+        self.x_display = None
         command = self._command(gpu, display, qemu, memory_mib, cpus, kernel, extra, image or guest_image())
         for name in ("agent.sock", "qmp.sock"):
             (self.directory / name).unlink(missing_ok=True)
@@ -423,6 +424,7 @@ class Machine:
             case ["up", seconds]:
                 self.guest_seconds = float(seconds)
                 self._boots += 1
+                self.x_display = None
                 self._running.clear()
             case ["done", number, code] if int(number) in self._running:
                 self._running.discard(int(number))
@@ -450,8 +452,8 @@ class Machine:
         with self._condition:
             self._number += 1
             number = self._number
-        script = "".join(f"export {name}='{value}'\n" for name, value in
-                         {"DISPLAY": self.x_display, **(environment or {})}.items()) + command + "\n"
+        variables = {**({"DISPLAY": self.x_display} if self.x_display else {}), **(environment or {})}
+        script = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()) + command + "\n"
         (self.share / f"{number}.sh").write_text(script)
         with self._condition:
             self._running.add(number)
@@ -479,8 +481,9 @@ class Machine:
         return [f"/host/{pathlib.Path(program).name}" for program in programs]
 
     def start_x(self, arguments="", timeout=90):
-        """Starts X on the first display device; commands find it through DISPLAY."""
+        """Starts X on the first display device; commands started from now on find it through DISPLAY."""
         self.check(f"start-x {arguments}", timeout)
+        self.x_display = ":0"
 
     def x_screenshot(self, path=None):
         """The X screen as the guest sees it."""
