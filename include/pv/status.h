@@ -2,6 +2,8 @@
 #ifndef PV_STATUS_H
 #define PV_STATUS_H
 
+#include "pv/api.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -26,7 +28,7 @@ enum pv_status {
 };
 
 /* A short English phrase for `status`; never NULL, static storage. Any thread. */
-const char *pv_status_string(enum pv_status status);
+PV_API const char *PV_NONNULL pv_status_string(enum pv_status status);
 
 #ifdef __cplusplus
 }

@@ -4,14 +4,9 @@
 #define PV_BASE_LOG_H
 
 #include "base/base.h"
+#include "pv/log.h"
 
-enum pv_log_level { PV_LOG_ERROR, PV_LOG_WARNING, PV_LOG_INFO, PV_LOG_DEBUG };
-
-/* Messages above `level` are dropped. Default PV_LOG_INFO. */
-void pv_log_set_level(enum pv_log_level level);
 bool pv_log_enabled(enum pv_log_level level);
-/* Sends messages to `sink` instead of stderr (NULL: back to stderr). Set before threads start. */
-void pv_log_set_sink(void (*sink)(void *user, enum pv_log_level level, const char *line), void *user);
 
 void pv_log(enum pv_log_level level, const char *module, const char *fmt, ...) PV_PRINTF(3, 4);
 
