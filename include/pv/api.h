@@ -13,6 +13,8 @@
 
 /* Whether a pointer may be NULL. Every pointer in these headers says it. */
 #if defined(__clang__)
+/* An extension, and meant; -Wpedantic would say so at each place. */
+#pragma clang diagnostic ignored "-Wnullability-extension"
 #define PV_NULLABLE _Nullable
 #define PV_NONNULL _Nonnull
 #else

@@ -152,8 +152,8 @@ struct pv_device_rect {
 };
 
 /*
- * What a head shows: pixels in host memory, reference-counted. Size and format are fixed, the pixels are those of the
- * guest and change with it: a thread other than the device thread may see a picture in the making.
+ * What a head shows: pixels in host memory, reference-counted. Size and format are fixed, the pixels follow the guest's
+ * drawing. All references must be gone before pv_device_destroy().
  */
 struct pv_picture;
 
@@ -163,7 +163,9 @@ struct pv_picture_info {
 	uint32_t stride_bytes;
 	/* enum virtio_gpu_formats (5.7.6.8), 4 bytes a pixel: 1 = bytes B, G, R, A; 2 = B, G, R, X; 67 = R, G, B, A; ... */
 	uint32_t format;
-	const void *PV_NULLABLE pixels; /* of the top left pixel; valid while the picture is referenced */
+	/* Of the top left pixel; valid while the picture is referenced. In a view's callback it is up to date; a thread that
+	 * reads it at other times may see a picture in the making. */
+	const void *PV_NULLABLE pixels;
 };
 
 PV_API void pv_picture_get_info(const struct pv_picture *PV_NONNULL picture, struct pv_picture_info *PV_NONNULL out);
@@ -171,10 +173,10 @@ PV_API struct pv_picture *PV_NONNULL pv_picture_ref(struct pv_picture *PV_NONNUL
 /* NULL is fine. */
 PV_API void pv_picture_unref(struct pv_picture *PV_NULLABLE picture);
 /*
- * Copies `rect` to `dst` as bytes B, G, R, 255, rows `dst_stride_bytes` apart, from any format. PV_ERR_ARGUMENT: `rect`
- * is not inside the picture, or a row does not fit into the stride.
+ * Copies `rect` to `dst` as bytes B, G, R and one to be ignored, from any format, rows `dst_stride_bytes` apart, as the
+ * guest has drawn it by now. PV_ERR_ARGUMENT: `rect` is not inside the picture, or a row does not fit into the stride.
  */
-PV_API PV_MUST_USE enum pv_status pv_picture_read_bgrx(const struct pv_picture *PV_NONNULL picture,
+PV_API PV_MUST_USE enum pv_status pv_picture_read_bgrx(struct pv_picture *PV_NONNULL picture,
 						       const struct pv_device_rect *PV_NONNULL rect,
 						       void *PV_NONNULL dst, uint32_t dst_stride_bytes);
 
