@@ -62,13 +62,14 @@ root_make() {
 
 # Removes a root of an older package list, or what a killed run left, unless somebody is in it.
 root_remove_unused() {
-    local old=$1 fd
+    local old=$1 name fd
+    # One moved out of the way keeps the lock of its former name.
+    name=${old##*/}
     mkdir -p "$pv_cache/locks"
-    exec {fd}>"$pv_cache/locks/in-${old##*/}"
+    exec {fd}>"$pv_cache/locks/in-${name%%.tmp.*}"
     if flock --nonblock --exclusive "$fd"; then
         say "removing the unused root $old"
         rm -rf --one-file-system "$old"
-        rm -f "$pv_cache/locks/in-${old##*/}"
     fi
     exec {fd}>&-
 }
