@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+"""One guest per front end, booted when its first test asks for it and kept for all tests of that front end."""
+
+import os
+
+import pytest
+
+from rig import session
+
+# Words of the environment: PVGPU_FRONT_ENDS="gpu test" chooses among them; `peer` is QEMU's own device, which shows
+# that a test that fails with ours is right.
+DEFAULT = "gpu test vga gpu-7.2"
+
+
+def pytest_generate_tests(metafunc):
+    if "guest" in metafunc.fixturenames:
+        names = os.environ.get("PVGPU_FRONT_ENDS", DEFAULT).split()
+        metafunc.parametrize("guest", names, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def guest(request):
+    front_end = session.FRONT_ENDS[request.param]
+    if not session.qemu_has(front_end):
+        pytest.skip(f"this QEMU has no {front_end.device}")
+    with session.Session(front_end) as running:
+        yield running
+
+
+@pytest.fixture
+def ours(guest):
+    """A guest on our device."""
+    if not guest.device:
+        pytest.skip("this device is QEMU's own")
+    return guest
+
+
+@pytest.fixture(autouse=True)
+def logs_on_failure(request):
+    """The logs of QEMU, the guest and our process go into the report of a failed test."""
+    yield
+    report = getattr(request.node, "call_report", None)
+    machine = request.node.funcargs.get("guest")
+    if report and report.failed and machine and machine.vm:
+        print(machine.vm.logs())
+        if machine.device:
+            print(f"--- pvgpu ---\n{machine.device.log.read_text(errors='replace')[-3000:]}")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    outcome = yield
+    report = outcome.get_result()
+    if report.when == "call":
+        item.call_report = report

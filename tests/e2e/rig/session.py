@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: MIT
+"""A guest with one display device, and what the tests ask of the pair."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+TOP = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(TOP / "guest"))
+import vm  # noqa: E402 (the guest's own module)
+
+from . import picture, procs, rfb  # noqa: E402
+
+BUILD = pathlib.Path(os.environ.get("PVGPU_BUILD") or TOP / "build")
+GiB = 1 << 30
+MiB = 1 << 20
+
+
+class SessionError(Exception):
+    """The guest or the device did not get where it should."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FrontEnd:
+    """A VMM's device that can carry our process (or, for comparison, its own)."""
+    name: str
+    device: str              # of QEMU
+    qemu: str = "11"
+    ours: bool = True        # served by our process
+    console: bool = True     # the VMM has a console for it: screendump, VNC
+    options: str = ""        # properties of the device
+    arguments: tuple = ()    # of our process
+
+    @property
+    def kind(self):
+        return {"vhost-user-gpu-pci": "gpu", "vhost-user-vga": "vga", "vhost-user-test-device-pci": "test"}[self.device]
+
+
+WINDOW_BYTES = 256 * MiB
+FRONT_ENDS = {front_end.name: front_end for front_end in (
+    FrontEnd("gpu", "vhost-user-gpu-pci", options="max_outputs=2"),
+    FrontEnd("test", "vhost-user-test-device-pci", console=False, arguments=("--window=256M", "--outputs=2")),
+    FrontEnd("vga", "vhost-user-vga"),
+    FrontEnd("gpu-7.2", "vhost-user-gpu-pci", qemu="7.2"),
+    # No product of ours in it: shows that a test is right, and what QEMU's own device does.
+    FrontEnd("peer", "virtio-gpu-pci", ours=False, options="max_outputs=2"),
+)}
+
+
+def qemu_has(front_end):
+    """Whether this QEMU has the device."""
+    program = ["qemu-system-x86_64"]
+    if front_end.qemu != "11":
+        program = [str(TOP / "run"), "shell", "--root", "qemu72", "--", *program]
+    result = subprocess.run([*program, "-machine", "none", "-device", f"{front_end.device},help"],
+                            capture_output=True, check=False)
+    return result.returncode == 0
+
+
+def wait_until(condition, timeout_s=20, interval_s=0.05):
+    """Polls until condition() is true; returns its last value."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if value or time.monotonic() > deadline:
+            return value
+        time.sleep(interval_s)
+
+
+def json_lines(text):
+    """The whole lines of a program's output that are JSON objects."""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.startswith("{") and line.endswith("\n")]
+
+
+class Running:
+    """A program in the guest that goes on until stop()."""
+
+    def __init__(self, session, command, timeout_s):
+        self.session = session
+        self.pid_file = f"/run/session-{session.next_number()}.pid"
+        self.job = session.vm.start(f"echo $$ >{self.pid_file}; exec {command}", timeout_s)
+
+    def events(self):
+        return json_lines(self.job.output())
+
+    def wait_for(self, condition, what, timeout_s=60):
+        """Waits until condition(self) is true while the program runs; returns its value."""
+        value = wait_until(lambda: condition(self) or not self.job.running(), timeout_s)
+        value = condition(self)
+        if not value:
+            if not self.job.running():
+                result = self.job.wait()
+                raise SessionError(f"the guest's program ended with {result.returncode} before: {what}\n"
+                                   f"{result.stdout}{result.stderr}")
+            raise SessionError(f"not within {timeout_s} s: {what}\n{self.job.output()}\n{self.session.vm.logs()}")
+        return value
+
+    def wait_for_event(self, name, timeout_s=60):
+        return self.wait_for(lambda running: next((event for event in running.events() if event.get("event") == name), None),
+                             f"event {name}", timeout_s)
+
+    def stop(self):
+        """Its Result. SIGTERM is no failure for the guest's programs."""
+        if self.job.running():
+            self.session.vm.run(f"kill $(cat {self.pid_file})")
+        return self.job.wait()
+
+
+class Session:
+    """A booted guest. `device` is our process, None for the VMM's own device; `vm` is the machine."""
+
+    def __init__(self, front_end, memory_mib=2048, kernel="", picture_at_exit=False):
+        self.front_end = front_end
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="pvgpu-e2e-", dir="/tmp"))
+        self.picture_path = self.directory / "at-exit.png"
+        self.device = self.vm = None
+        self._numbers = 0
+        self.vnc_paths = [self.directory / "vnc0", self.directory / "vnc1"] if front_end.console else []
+        heads = 2 if "max_outputs=2" in front_end.options else 1
+        extra = [word for head, path in enumerate(self.vnc_paths[:heads])
+                 for word in ("-vnc", f"unix:{path},display=gpu,head={head}")]
+        try:
+            if front_end.ours:
+                at_exit = [f"--png={self.picture_path}"] if picture_at_exit else []
+                self.device = vm.Device(arguments=[*front_end.arguments, *at_exit])
+                gpu = self.device.qemu_arguments(front_end.kind, front_end.options)
+            else:
+                options = f",{front_end.options}" if front_end.options else ""
+                gpu = ["-device", f"{front_end.device},id=gpu{options}"]
+            self.vm = vm.Machine(gpu=gpu, qemu=front_end.qemu, memory_mib=memory_mib, kernel=kernel, extra=extra,
+                                 directory=self.directory / "vm")
+            self.kmsbench, self.triangle = self.vm.install(BUILD / "guest/kmsbench/pvgpu-kmsbench",
+                                                           BUILD / "guest/triangle/pvgpu-triangle")
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        if self.vm:
+            self.vm.close()
+        if self.device:
+            self.device.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def next_number(self):
+        self._numbers += 1
+        return self._numbers
+
+    # What is on the screen
+
+    def screenshot(self, head=0, cursor=False):
+        """From our display code; from QEMU's console where the device is QEMU's."""
+        if not self.device:
+            return self.screendump(head)
+        path = self.directory / "screenshot.png"
+        self.device.control("screenshot", f"--scanout={head}", *([] if cursor else ["--no-cursor"]), str(path))
+        return picture.read(path)
+
+    def screendump(self, head=0):
+        """From QEMU's console."""
+        path = self.directory / "screendump.ppm"
+        self.vm.qmp.call("screendump", filename=str(path), device="gpu", head=head)
+        return picture.read(path)
+
+    def wait_for_picture(self, expected, head=0, cursor=False, console=False, timeout_s=15):
+        """Waits for exactly this picture. None once it is there, else how the last one differs."""
+        last = None
+
+        def look():
+            nonlocal last
+            try:
+                seen = self.screendump(head) if console else self.screenshot(head, cursor)
+            except vm.GuestError as error:
+                last = str(error)
+                return False
+            if seen.size != expected.size or seen.rgb != expected.rgb:
+                last = seen
+                return False
+            last = None
+            return True
+
+        wait_until(look, timeout_s, 0.1)
+        if isinstance(last, picture.Picture):
+            return last.difference(expected)
+        return last
+
+    # The guest
+
+    def run(self, command, timeout_s=60):
+        return self.vm.run(command, timeout_s)
+
+    def check(self, command, timeout_s=60):
+        return self.vm.check(command, timeout_s)
+
+    def start(self, command, timeout_s=600):
+        return Running(self, command, timeout_s)
+
+    @contextlib.contextmanager
+    def showing(self, mode, *arguments):
+        """kmsbench with a picture on the screen; its first event."""
+        running = self.start(f"{self.kmsbench} {mode} {' '.join(map(str, arguments))} --hold 600")
+        try:
+            yield running.wait_for_event("shown"), running
+        finally:
+            running.stop()
+
+    def heads(self):
+        return json_lines(self.check(f"{self.kmsbench} heads"))[-1]["heads"]
+
+    def dmesg(self):
+        return self.check("dmesg")
+
+    def pci_slot(self):
+        """The guest's address of the display device."""
+        return self.check("for d in /sys/bus/pci/devices/*/virtio*; do [ \"$(cat $d/device)\" = 0x0010 ] && "
+                          "basename $(dirname $d); done").split()[0]
+
+    # The host
+
+    def vnc(self, head=0):
+        return rfb.VncClient(self.vnc_paths[head])
+
+    def device_cpu_share(self, seconds):
+        """The part of one core that our process uses over a time."""
+        before, began = procs.cpu_s(self.device.process.pid), time.monotonic()
+        time.sleep(seconds)
+        return (procs.cpu_s(self.device.process.pid) - before) / (time.monotonic() - began)
