@@ -7,13 +7,13 @@
  */
 #include "base/loop.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/loop_poller.h"
+#include "base/mutex.h"
 #include "base/socket.h"
 
 struct pv_loop_fd {
@@ -44,9 +44,10 @@ struct pv_loop {
 	unsigned iterating_timers;
 	_Atomic bool stop; /* release by pv_loop_stop(), acquire by pv_loop_run() */
 
-	pthread_mutex_t lock;
+	struct pv_mutex lock;
 	struct pv_loop_task *first PV_GUARDED_BY(lock);
 	struct pv_loop_task **last PV_GUARDED_BY(lock);
+	size_t nr_tasks PV_GUARDED_BY(lock);
 };
 
 static _Thread_local const struct pv_loop *current_loop;
@@ -77,7 +78,7 @@ enum pv_status pv_loop_create(struct pv_loop **out)
 		return PV_ERR_NO_MEMORY;
 	loop->poller = loop->notifier[0] = loop->notifier[1] = -1;
 	loop->last = &loop->first;
-	pthread_mutex_init(&loop->lock, NULL);
+	pv_mutex_init(&loop->lock);
 
 	status = pv_poller_create(&loop->poller);
 	if (status == PV_OK)
@@ -129,32 +130,55 @@ void pv_loop_destroy(struct pv_loop *loop)
 		pv_fd_close(&loop->notifier[1]);
 	pv_fd_close(&loop->notifier[0]);
 	pv_fd_close(&loop->poller);
-	pthread_mutex_destroy(&loop->lock);
+	pv_mutex_finish(&loop->lock);
 	free(loop);
+}
+
+static struct pv_loop_task *take_task(struct pv_loop *loop)
+{
+	pv_mutex_lock(&loop->lock);
+	struct pv_loop_task *task = loop->first;
+	if (task) {
+		loop->first = task->next;
+		if (!loop->first)
+			loop->last = &loop->first;
+		loop->nr_tasks--;
+	}
+	pv_mutex_unlock(&loop->lock);
+	return task;
 }
 
 static void run_tasks(struct pv_loop *loop)
 {
-	/* Only what is there now: tasks that post themselves again must not starve fds. */
-	pthread_mutex_lock(&loop->lock);
-	struct pv_loop_task *task = loop->first;
-	loop->first = NULL;
-	loop->last = &loop->first;
-	pthread_mutex_unlock(&loop->lock);
+	/* As many as there are now: tasks that post themselves again must not starve fds. */
+	pv_mutex_lock(&loop->lock);
+	size_t n = loop->nr_tasks;
+	pv_mutex_unlock(&loop->lock);
 
-	while (task) {
-		struct pv_loop_task *next = task->next;
-
+	for (struct pv_loop_task *task; n > 0 && (task = take_task(loop)); n--)
 		task->run(task); /* `task` may be gone or posted again now */
-		task = next;
+}
+
+void pv_loop_cancel(struct pv_loop *loop, struct pv_loop_task *task)
+{
+	pv_mutex_lock(&loop->lock);
+	for (struct pv_loop_task **link = &loop->first; *link; link = &(*link)->next) {
+		if (*link != task)
+			continue;
+		*link = task->next;
+		if (loop->last == &task->next)
+			loop->last = link;
+		loop->nr_tasks--;
+		break;
 	}
+	pv_mutex_unlock(&loop->lock);
 }
 
 static bool has_tasks(struct pv_loop *loop)
 {
-	pthread_mutex_lock(&loop->lock);
+	pv_mutex_lock(&loop->lock);
 	bool any = loop->first != NULL;
-	pthread_mutex_unlock(&loop->lock);
+	pv_mutex_unlock(&loop->lock);
 	return any;
 }
 
@@ -311,11 +335,12 @@ void pv_loop_remove_timer(struct pv_loop_timer *timer)
 void pv_loop_post(struct pv_loop *loop, struct pv_loop_task *task)
 {
 	task->next = NULL;
-	pthread_mutex_lock(&loop->lock);
+	pv_mutex_lock(&loop->lock);
 	bool was_empty = loop->first == NULL;
 	*loop->last = task;
 	loop->last = &task->next;
-	pthread_mutex_unlock(&loop->lock);
+	loop->nr_tasks++;
+	pv_mutex_unlock(&loop->lock);
 
 	if (was_empty && !pv_loop_is_current(loop))
 		pv_notifier_raise(loop->notifier[1]);
@@ -325,8 +350,8 @@ struct call {
 	struct pv_loop_task task;
 	void (*fn)(void *user);
 	void *user;
-	pthread_mutex_t lock;
-	pthread_cond_t done;
+	struct pv_mutex lock;
+	struct pv_condition done;
 	bool is_done PV_GUARDED_BY(lock);
 };
 
@@ -335,10 +360,10 @@ static void run_call(struct pv_loop_task *task)
 	struct call *call = PV_CONTAINER_OF(task, struct call, task);
 
 	call->fn(call->user);
-	pthread_mutex_lock(&call->lock);
+	pv_mutex_lock(&call->lock);
 	call->is_done = true;
-	pthread_cond_signal(&call->done);
-	pthread_mutex_unlock(&call->lock);
+	pv_condition_signal(&call->done);
+	pv_mutex_unlock(&call->lock);
 }
 
 void pv_loop_call(struct pv_loop *loop, void (*fn)(void *user), void *user)
@@ -349,13 +374,13 @@ void pv_loop_call(struct pv_loop *loop, void (*fn)(void *user), void *user)
 		fn(user);
 		return;
 	}
-	pthread_mutex_init(&call.lock, NULL);
-	pthread_cond_init(&call.done, NULL);
+	pv_mutex_init(&call.lock);
+	pv_condition_init(&call.done);
 	pv_loop_post(loop, &call.task);
-	pthread_mutex_lock(&call.lock);
+	pv_mutex_lock(&call.lock);
 	while (!call.is_done)
-		pthread_cond_wait(&call.done, &call.lock);
-	pthread_mutex_unlock(&call.lock);
-	pthread_cond_destroy(&call.done);
-	pthread_mutex_destroy(&call.lock);
+		pv_condition_wait(&call.done, &call.lock);
+	pv_mutex_unlock(&call.lock);
+	pv_condition_finish(&call.done);
+	pv_mutex_finish(&call.lock);
 }

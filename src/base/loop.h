@@ -55,6 +55,8 @@ struct pv_loop_task {
 };
 /* Any thread: `task->run` is called on the loop's thread, in posting order. No allocation. */
 void pv_loop_post(struct pv_loop *loop, struct pv_loop_task *task);
+/* The loop's own thread: a posted task that has not run is forgotten; harmless for one that is not posted. */
+void pv_loop_cancel(struct pv_loop *loop, struct pv_loop_task *task);
 /* Any thread but a callback of a loop that `loop` itself may wait for: runs `fn(user)` on the loop's thread and waits
  * for it. Called on the loop's own thread it runs at once. */
 void pv_loop_call(struct pv_loop *loop, void (*fn)(void *user), void *user);

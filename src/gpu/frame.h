@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Pixels that can be shown: one picture in host memory. Its size and format never change, its pixels do. Reference
- * counts may be taken and dropped by any thread; pixels are written on the device thread alone and read there, or by a
- * reader that accepts a picture in the making.
+ * counts may be taken and dropped by any thread; pixels are written and read on the device thread.
+ *
+ * A frame may stand for pixels that live elsewhere (a blob in guest memory). It is then brought up to date only when
+ * somebody reads it: scanning out of guest memory costs nothing while nobody looks.
  */
 #ifndef PV_GPU_FRAME_H
 #define PV_GPU_FRAME_H
@@ -17,11 +19,16 @@
 struct pv_frame {
 	_Atomic uint32_t refs;
 	uint32_t width, height;
-	uint32_t stride_bytes; /* width * 4 unless the renderer says otherwise */
-	uint32_t format;       /* enum pv_gpu_format: a virtio-gpu format, 4 bytes a pixel */
+	uint32_t stride_bytes; /* width * 4 */
+	uint32_t format;       /* enum pv_gpu_format: 4 bytes a pixel */
 	uint8_t *pixels;
 	uint64_t size_bytes;
-	pixman_image_t *image; /* the same pixels for pixman; not shared between threads */
+	pixman_image_t *image; /* the same pixels for pixman */
+
+	/* The renderer's: fetches `stale` from where the pixels live. NULL: pixels live here. */
+	void (*refresh)(struct pv_frame *frame, const struct pv_rect *stale);
+	void *refresh_user;
+	struct pv_rect stale;
 };
 
 /* Zero-filled. PV_ERR_GUEST: unknown format, a side of 0 or above PV_FRAME_MAX_SIDE. */
@@ -30,11 +37,14 @@ struct pv_frame *pv_frame_ref(struct pv_frame *frame);
 /* NULL is fine. */
 void pv_frame_unref(struct pv_frame *frame);
 
+/* Device thread: makes `pixels` and `image` current. pv_frame_read_xrgb() does it by itself. */
+void pv_frame_refresh(struct pv_frame *frame);
 /*
  * Copies `src` (inside the frame) to `dst` as x8r8g8b8 in host byte order (bytes B, G, R, X on little-endian hosts, X
- * is 0xff), rows `dst_stride_bytes` apart. Straight copy where the format allows it.
+ * is 0xff or whatever the picture has there), rows `dst_stride_bytes` apart. Straight copy where the format allows it.
+ * Device thread.
  */
-void pv_frame_read_xrgb(const struct pv_frame *frame, const struct pv_rect *src, void *dst, uint32_t dst_stride_bytes);
+void pv_frame_read_xrgb(struct pv_frame *frame, const struct pv_rect *src, void *dst, uint32_t dst_stride_bytes);
 
 /* The pixman code of a virtio-gpu format; 0 if unknown. */
 pixman_format_code_t pv_gpu_format_to_pixman(uint32_t format);

@@ -72,11 +72,14 @@ void pv_gpu_add_display(struct pv_gpu *gpu, struct pv_display *take_display);
 /* Takes it off the list and destroys it. */
 void pv_gpu_remove_display(struct pv_gpu *gpu, struct pv_display *display);
 
-/* Heads. Changes raise VIRTIO_GPU_EVENT_DISPLAY. n <= nr_outputs; the others stay. */
+/* Heads. Changes raise VIRTIO_GPU_EVENT_DISPLAY. n <= nr_outputs; the others stay. PV_ERR_ARGUMENT: a bad n or size. */
 uint32_t pv_gpu_nr_outputs(const struct pv_gpu *gpu);
 const struct pv_output *pv_gpu_output(const struct pv_gpu *gpu, uint32_t index);
 PV_MUST_USE enum pv_status pv_gpu_set_outputs(struct pv_gpu *gpu, const struct pv_output *outputs, uint32_t n);
-/* The same without raising the event: for a display whose VMM tells the guest itself. */
+/*
+ * The same without raising the event: for a display whose VMM owns the config space and tells the guest itself. n may be
+ * up to PV_GPU_MAX_SCANOUTS: such a VMM may have more heads than we were created with.
+ */
 PV_MUST_USE enum pv_status pv_gpu_update_outputs(struct pv_gpu *gpu, const struct pv_output *outputs, uint32_t n);
 /* A display's answer to query_outputs: GET_DISPLAY_INFO requests that wait are answered. */
 void pv_gpu_outputs_queried(struct pv_gpu *gpu);

@@ -69,11 +69,12 @@ struct pv_renderer_ops {
 					   const struct pv_transfer *transfer);
 	/*
 	 * The picture to show for a resource; the caller gets a reference. A 2D resource (`layout` NULL) always gives the
-	 * same frame; a blob gives one made for `layout`, whose extent the core has checked against its size.
+	 * same frame. A blob gives one made for `layout`, whose extent the core has checked against its size; it has one
+	 * live frame at a time, an earlier one of another layout is no longer updated.
 	 */
 	enum pv_status (*get_frame)(struct pv_renderer *renderer, uint32_t resource_id,
 				    const struct pv_blob_layout *layout, struct pv_frame **out);
-	/* Before a flush is shown: brings `rect` of the resource's frames (all layouts) up to date with what the guest drew. */
+	/* The guest flushed `rect`: what get_frame() gave last for this resource must show it when it is next read. */
 	enum pv_status (*update_frame)(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id,
 				       const struct pv_rect *rect);
 	/* Asks for events->fence_signalled(fence_id) once all ops before this call have taken effect; may come at once. */

@@ -5,11 +5,12 @@
  */
 #include "guestmem/fault_guard.h"
 
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <sys/mman.h>
+
+#include "base/mutex.h"
 
 #define MAX_GUARDS 4096
 
@@ -22,7 +23,7 @@ struct pv_fault_guard {
 static struct pv_fault_guard guards[MAX_GUARDS];
 static _Atomic unsigned nr_used; /* slots ever used: bounds the scan */
 static struct sigaction previous;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct pv_mutex lock = PV_MUTEX_INITIALIZER;
 static bool installed PV_GUARDED_BY(lock);
 
 static void handle_fault(int signo, siginfo_t *info, void *context)
@@ -67,7 +68,7 @@ struct pv_fault_guard *pv_fault_guard_add(void *start, size_t size_bytes)
 {
 	struct pv_fault_guard *guard = NULL;
 
-	pthread_mutex_lock(&lock);
+	pv_mutex_lock(&lock);
 	install();
 	for (unsigned i = 0; i < MAX_GUARDS && !guard; i++)
 		if (atomic_load_explicit(&guards[i].size, memory_order_relaxed) == 0)
@@ -80,7 +81,7 @@ struct pv_fault_guard *pv_fault_guard_add(void *start, size_t size_bytes)
 		if (used > atomic_load_explicit(&nr_used, memory_order_relaxed))
 			atomic_store_explicit(&nr_used, used, memory_order_release);
 	}
-	pthread_mutex_unlock(&lock);
+	pv_mutex_unlock(&lock);
 	return guard;
 }
 
@@ -88,9 +89,9 @@ void pv_fault_guard_remove(struct pv_fault_guard *guard)
 {
 	if (!guard)
 		return;
-	pthread_mutex_lock(&lock);
+	pv_mutex_lock(&lock);
 	atomic_store_explicit(&guard->size, 0, memory_order_release);
-	pthread_mutex_unlock(&lock);
+	pv_mutex_unlock(&lock);
 }
 
 bool pv_fault_guard_hit(const struct pv_fault_guard *guard)

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+#include "gpu/frame.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "gpu/protocol.h"
+
+pixman_format_code_t pv_gpu_format_to_pixman(uint32_t format)
+{
+	/* virtio names bytes in memory order, pixman bits from the top of a native word: reversed on little-endian hosts. */
+	switch (format) {
+	case PV_GPU_FORMAT_B8G8R8A8:
+		return PIXMAN_a8r8g8b8;
+	case PV_GPU_FORMAT_B8G8R8X8:
+		return PIXMAN_x8r8g8b8;
+	case PV_GPU_FORMAT_A8R8G8B8:
+		return PIXMAN_b8g8r8a8;
+	case PV_GPU_FORMAT_X8R8G8B8:
+		return PIXMAN_b8g8r8x8;
+	case PV_GPU_FORMAT_R8G8B8A8:
+		return PIXMAN_a8b8g8r8;
+	case PV_GPU_FORMAT_R8G8B8X8:
+		return PIXMAN_x8b8g8r8;
+	case PV_GPU_FORMAT_A8B8G8R8:
+		return PIXMAN_r8g8b8a8;
+	case PV_GPU_FORMAT_X8B8G8R8:
+		return PIXMAN_r8g8b8x8;
+	default:
+		return 0;
+	}
+}
+
+enum pv_status pv_frame_create(uint32_t width, uint32_t height, uint32_t format, struct pv_frame **out)
+{
+	pixman_format_code_t code = pv_gpu_format_to_pixman(format);
+
+	if (!code || width == 0 || height == 0 || width > PV_FRAME_MAX_SIDE || height > PV_FRAME_MAX_SIDE)
+		return PV_ERR_GUEST;
+
+	struct pv_frame *frame = calloc(1, sizeof(*frame));
+	if (!frame)
+		return PV_ERR_NO_MEMORY;
+	atomic_init(&frame->refs, 1);
+	frame->width = width;
+	frame->height = height;
+	frame->format = format;
+	frame->stride_bytes = width * 4;
+	frame->size_bytes = (uint64_t)frame->stride_bytes * height;
+	/* Straight from the kernel: zeroed, and only what is drawn takes memory. */
+	void *pixels =
+	    mmap(NULL, frame->size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (pixels == MAP_FAILED) {
+		free(frame);
+		return PV_ERR_NO_MEMORY;
+	}
+	frame->pixels = pixels;
+	frame->image = pixman_image_create_bits(code, (int)width, (int)height, pixels, (int)frame->stride_bytes);
+	if (!frame->image) {
+		pv_frame_unref(frame);
+		return PV_ERR_NO_MEMORY;
+	}
+	*out = frame;
+	return PV_OK;
+}
+
+struct pv_frame *pv_frame_ref(struct pv_frame *frame)
+{
+	atomic_fetch_add_explicit(&frame->refs, 1, memory_order_relaxed);
+	return frame;
+}
+
+void pv_frame_unref(struct pv_frame *frame)
+{
+	/* Release for what this thread read or drew, acquire for the one that frees. */
+	if (!frame || atomic_fetch_sub_explicit(&frame->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	if (frame->image)
+		pixman_image_unref(frame->image);
+	munmap(frame->pixels, frame->size_bytes);
+	free(frame);
+}
+
+void pv_frame_refresh(struct pv_frame *frame)
+{
+	struct pv_rect stale = frame->stale;
+
+	if (pv_rect_is_empty(&stale) || !frame->refresh)
+		return;
+	frame->stale = (struct pv_rect){0};
+	frame->refresh(frame, &stale);
+}
+
+void pv_frame_read_xrgb(struct pv_frame *frame, const struct pv_rect *src, void *dst, uint32_t dst_stride_bytes)
+{
+	pv_frame_refresh(frame);
+	if (PV_NEVER(!pv_rect_fits(src, frame->width, frame->height)) || pv_rect_is_empty(src))
+		return;
+
+	if (frame->format == PV_GPU_FORMAT_B8G8R8X8 || frame->format == PV_GPU_FORMAT_B8G8R8A8) {
+		const uint8_t *from = frame->pixels + (size_t)src->y * frame->stride_bytes + (size_t)src->x * 4;
+
+		if (src->width == frame->width && dst_stride_bytes == frame->stride_bytes) {
+			memcpy(dst, from, (size_t)frame->stride_bytes * src->height);
+			return;
+		}
+		for (uint32_t y = 0; y < src->height; y++)
+			memcpy((uint8_t *)dst + (size_t)y * dst_stride_bytes, from + (size_t)y * frame->stride_bytes,
+			       (size_t)src->width * 4);
+		return;
+	}
+
+	/* An 'x' format for alpha ones, too: their colours are shown as they are, not blended. */
+	pixman_image_t *to =
+	    pixman_image_create_bits_no_clear(PIXMAN_x8r8g8b8, (int)src->width, (int)src->height, dst, (int)dst_stride_bytes);
+	if (!to)
+		return;
+	pixman_image_composite32(PIXMAN_OP_SRC, frame->image, NULL, to, (int32_t)src->x, (int32_t)src->y, 0, 0, 0, 0,
+				 (int32_t)src->width, (int32_t)src->height);
+	pixman_image_unref(to);
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/* Shared by the files of the device core: queue.c (requests), commands.c (what they mean), scanout.c (what is shown). */
+#ifndef PV_GPU_GPU_INTERNAL_H
+#define PV_GPU_GPU_INTERNAL_H
+
+#include "base/id_map.h"
+#include "gpu/gpu.h"
+#include "gpu/protocol.h"
+
+/* More than any single response we give, or QEMU's limit of entries in one backing. */
+#define PV_GPU_MAX_BACKING_ENTRIES 16384
+
+struct pv_gpu_resource {
+	uint32_t id;
+	enum pv_resource_kind kind;
+	uint32_t format, width, height; /* PV_RESOURCE_2D */
+	uint64_t size_bytes;
+	bool has_backing;
+	bool has_uuid;
+	uint8_t uuid[16];
+	uint64_t host_bytes; /* charged for its picture */
+	/* A blob's picture: the layout it was shown with last. */
+	bool has_layout;
+	struct pv_blob_layout layout;
+};
+
+struct pv_gpu_scanout {
+	uint32_t resource_id; /* 0: off */
+	struct pv_rect rect;  /* of the resource's picture */
+	struct pv_frame *frame;
+	uint64_t flushes;
+};
+
+/* What a handler leaves for the driver. */
+struct pv_gpu_response {
+	uint32_t type; /* 0: the answer comes later (op_done, outputs) */
+	uint32_t payload_len;
+	union {
+		struct pv_gpu_resp_display_info display_info;
+		struct pv_gpu_resp_edid edid;
+		struct pv_gpu_resp_uuid uuid;
+		struct pv_gpu_ctrl_hdr hdr; /* always first, filled in by the queue */
+	};
+};
+
+#define PV_GPU_INLINE_SPANS 4
+
+/* A request the driver waits for. Lives in its queue's pool. */
+struct pv_gpu_request {
+	uint64_t id; /* unique among those in flight and after; 0: free */
+	uint32_t queue;
+	uint16_t head;
+	struct pv_gpu_ctrl_hdr hdr;
+	uint32_t created_resource_id; /* undone if the pending op fails; 0: none */
+	uint32_t written_len;
+	uint64_t writable_len;
+	size_t nr_spans;
+	struct pv_guest_span *heap_spans; /* when there are more than fit inline */
+	struct pv_guest_span spans[PV_GPU_INLINE_SPANS];
+	struct pv_gpu_request *next; /* free list, or the wait for outputs */
+};
+
+struct pv_gpu_queue {
+	struct pv_virtq virtq;
+	struct pv_gpu_request *pool; /* virtq.layout.size of them */
+	struct pv_gpu_request *free;
+	bool busy;	/* inside its own batch: interrupts wait for its end */
+	bool completed; /* something was pushed in this batch */
+};
+
+struct pv_gpu {
+	struct pv_loop *loop;
+	struct pv_renderer *renderer;
+	const struct pv_gpu_transport_ops *transport;
+	void *transport_user;
+	struct pv_display *displays;
+
+	uint64_t driver_features;
+	struct pv_gpu_config config;
+	struct pv_guest_map *map;
+	struct pv_gpu_queue queues[PV_GPU_NR_QUEUES];
+	uint64_t next_serial;
+	struct pv_virtq_chain chain; /* scratch of the batch in hand */
+	struct pv_loop_task resume;  /* goes on with a long batch after other work */
+	bool resume_posted;
+
+	struct pv_id_map resources;
+	uint64_t max_host_bytes, host_bytes;
+
+	uint32_t nr_outputs; /* that SET_SCANOUT accepts; config.num_scanouts or more */
+	struct pv_output outputs[PV_GPU_MAX_SCANOUTS];
+	struct pv_gpu_request *waiting_for_outputs;
+	bool outputs_queried;
+	struct pv_gpu_scanout scanouts[PV_GPU_MAX_SCANOUTS];
+	struct pv_cursor cursor;
+
+	int window_fd;
+	uint64_t window_bytes;
+	struct pv_gpu_stats stats;
+};
+
+/* queue.c */
+void pv_gpu_op_done(void *user, uint64_t op_id, enum pv_status status);
+void pv_gpu_fence_signalled(void *user, uint64_t fence_id);
+void pv_gpu_resume(struct pv_loop_task *task);
+void pv_gpu_finish_request(struct pv_gpu *gpu, struct pv_gpu_request *request, struct pv_gpu_response *response);
+void pv_gpu_raise_interrupt(struct pv_gpu *gpu, struct pv_gpu_queue *queue);
+
+/* commands.c: fills `response`; type 0 leaves the request in flight. `request->hdr` holds the checked header. */
+void pv_gpu_execute_control(struct pv_gpu *gpu, struct pv_gpu_request *request, const struct pv_virtq_chain *chain,
+			    struct pv_gpu_response *response);
+void pv_gpu_execute_cursor(struct pv_gpu *gpu, struct pv_gpu_request *request, const struct pv_virtq_chain *chain,
+			   struct pv_gpu_response *response);
+uint32_t pv_gpu_response_type(enum pv_status status);
+void pv_gpu_destroy_resource(struct pv_gpu *gpu, uint32_t resource_id);
+void pv_gpu_destroy_all_resources(struct pv_gpu *gpu);
+
+/* scanout.c */
+void pv_gpu_fill_display_info(const struct pv_gpu *gpu, struct pv_gpu_response *response);
+void pv_gpu_set_scanout(struct pv_gpu *gpu, uint32_t scanout_id, uint32_t resource_id, struct pv_frame *take_frame,
+			const struct pv_rect *rect);
+void pv_gpu_disable_scanout(struct pv_gpu *gpu, uint32_t scanout_id);
+bool pv_gpu_resource_is_shown(const struct pv_gpu *gpu, uint32_t resource_id);
+/* Tells displays which part of which scanout `rect` of the resource is. */
+void pv_gpu_flush_scanouts(struct pv_gpu *gpu, uint32_t resource_id, const struct pv_rect *rect);
+void pv_gpu_hide_cursor(struct pv_gpu *gpu);
+void pv_gpu_show_cursor_image(struct pv_gpu *gpu);
+void pv_gpu_show_cursor_position(struct pv_gpu *gpu);
+/* True: a display was asked, pv_gpu_outputs_queried() follows. False: what we have is current. */
+bool pv_gpu_query_outputs(struct pv_gpu *gpu);
+
+#endif

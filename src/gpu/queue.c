@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Requests: from a virtqueue into a handler, and back when they are done.
+ *
+ * A request is taken from the ring, its header is copied once, and it lives in a slot of its queue's pool until it is
+ * given back. Its id (serial and slot) is what renderers see as op id and fence id: after a reset or a stop the slot has
+ * another id, and late answers find nothing. A command with the fence flag is answered when the renderer signals the
+ * fence made right after it, failed ones too, because a driver takes the newest fence for all older ones.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "gpu/gpu_internal.h"
+
+/* Long batches give way to timers and other fds about this often. */
+#define BATCH_BUDGET_NS 4000000
+#define BATCH_CHECK_EVERY 16
+
+#define SLOT_BITS 16
+
+_Static_assert(PV_VIRTQ_MAX_SIZE <= 1 << (SLOT_BITS - 1), "slot and queue fit into SLOT_BITS");
+
+static uint64_t make_id(struct pv_gpu *gpu, uint32_t queue, size_t slot)
+{
+	return ++gpu->next_serial << SLOT_BITS | slot << 1 | queue;
+}
+
+static struct pv_gpu_request *find_request(struct pv_gpu *gpu, uint64_t id)
+{
+	struct pv_gpu_queue *queue = &gpu->queues[id & 1];
+	size_t slot = (id & ((1 << SLOT_BITS) - 1)) >> 1;
+
+	if (!queue->pool || slot >= queue->virtq.layout.size || queue->pool[slot].id != id)
+		return NULL;
+	return &queue->pool[slot];
+}
+
+static void release_request(struct pv_gpu *gpu, struct pv_gpu_request *request)
+{
+	struct pv_gpu_queue *queue = &gpu->queues[request->queue];
+
+	free(request->heap_spans);
+	request->heap_spans = NULL;
+	request->id = 0;
+	request->next = queue->free;
+	queue->free = request;
+}
+
+/* Where the answer goes, kept as guest addresses: memory may change before it is written. */
+static enum pv_status keep_writable(struct pv_gpu_request *request, const struct pv_virtq_chain *chain)
+{
+	const struct pv_guest_span *spans = chain->spans + chain->nr_readable;
+	struct pv_guest_span *to = request->spans;
+
+	if (chain->nr_writable > PV_GPU_INLINE_SPANS) {
+		to = request->heap_spans = malloc(chain->nr_writable * sizeof(*to));
+		if (!to)
+			return PV_ERR_NO_MEMORY;
+	}
+	memcpy(to, spans, chain->nr_writable * sizeof(*to));
+	request->nr_spans = chain->nr_writable;
+	request->writable_len = chain->writable_len;
+	return PV_OK;
+}
+
+void pv_gpu_raise_interrupt(struct pv_gpu *gpu, struct pv_gpu_queue *queue)
+{
+	if (!pv_virtq_needs_interrupt(&queue->virtq) || !gpu->transport)
+		return;
+	gpu->stats.interrupts++;
+	gpu->transport->interrupt(gpu->transport_user, (uint32_t)(queue - gpu->queues));
+}
+
+static void give_back(struct pv_gpu *gpu, struct pv_gpu_request *request)
+{
+	struct pv_gpu_queue *queue = &gpu->queues[request->queue];
+
+	pv_virtq_push(&queue->virtq, request->head, request->written_len);
+	release_request(gpu, request);
+	if (queue->busy)
+		queue->completed = true;
+	else
+		pv_gpu_raise_interrupt(gpu, queue);
+}
+
+static void write_response(struct pv_gpu *gpu, struct pv_gpu_request *request, struct pv_gpu_response *response)
+{
+	const struct pv_guest_span *spans = request->heap_spans ? request->heap_spans : request->spans;
+	uint32_t len = response->payload_len;
+
+	if (len < sizeof(response->hdr))
+		len = sizeof(response->hdr);
+	if (len > request->writable_len) {
+		/* Cursor commands come without room for an answer; control commands ought to have it. */
+		len = request->writable_len >= sizeof(response->hdr) ? sizeof(response->hdr) : 0;
+		if (response->payload_len > sizeof(response->hdr))
+			response->type = PV_GPU_RESP_ERR_UNSPEC;
+	}
+	response->hdr = (struct pv_gpu_ctrl_hdr){.type = response->type};
+	if (request->hdr.flags & PV_GPU_FLAG_FENCE) {
+		response->hdr.flags = request->hdr.flags & (PV_GPU_FLAG_FENCE | PV_GPU_FLAG_INFO_RING_IDX);
+		response->hdr.fence_id = request->hdr.fence_id;
+		response->hdr.ctx_id = request->hdr.ctx_id;
+		response->hdr.ring_idx = request->hdr.ring_idx;
+	}
+	request->written_len = len;
+	if (len > 0 && pv_guest_write(gpu->map, spans, request->nr_spans, 0, &response->hdr, len) != PV_OK) {
+		PV_LOG_LIMITED(PV_LOG_WARNING, "gpu", "a response buffer is not inside guest memory");
+		request->written_len = 0;
+	}
+}
+
+void pv_gpu_finish_request(struct pv_gpu *gpu, struct pv_gpu_request *request, struct pv_gpu_response *response)
+{
+	write_response(gpu, request, response);
+	if (response->type >= PV_GPU_RESP_ERR_UNSPEC)
+		gpu->stats.failed_commands++;
+	if (!(request->hdr.flags & PV_GPU_FLAG_FENCE)) {
+		give_back(gpu, request);
+		return;
+	}
+	gpu->stats.fences_created++;
+	gpu->renderer->ops->create_fence(gpu->renderer, request->id, request->hdr.ctx_id,
+					 request->hdr.flags & PV_GPU_FLAG_INFO_RING_IDX ? request->hdr.ring_idx : 0);
+}
+
+void pv_gpu_fence_signalled(void *user, uint64_t fence_id)
+{
+	struct pv_gpu *gpu = user;
+	struct pv_gpu_request *request = find_request(gpu, fence_id);
+
+	if (!request)
+		return;
+	gpu->stats.fences_signalled++;
+	give_back(gpu, request);
+}
+
+void pv_gpu_op_done(void *user, uint64_t op_id, enum pv_status status)
+{
+	struct pv_gpu *gpu = user;
+	struct pv_gpu_request *request = find_request(gpu, op_id);
+	struct pv_gpu_response response = {.type = pv_gpu_response_type(status)};
+
+	if (!request)
+		return;
+	if (status != PV_OK && request->created_resource_id)
+		pv_gpu_destroy_resource(gpu, request->created_resource_id);
+	pv_gpu_finish_request(gpu, request, &response);
+}
+
+/* Returns NULL when the request was refused without an answer. */
+static struct pv_gpu_request *take_request(struct pv_gpu *gpu, uint32_t index, const struct pv_virtq_chain *chain)
+{
+	struct pv_gpu_queue *queue = &gpu->queues[index];
+	struct pv_gpu_request *request = queue->free;
+
+	if (!request) {
+		/* Only a driver that announces a buffer again before it got it back can do this. */
+		if (!queue->virtq.broken)
+			PV_LOG_LIMITED(PV_LOG_ERROR, "gpu",
+				       "queue %u broken until the driver resets it: more requests in flight than it holds",
+				       index);
+		queue->virtq.broken = true;
+		return NULL;
+	}
+	queue->free = request->next;
+	*request = (struct pv_gpu_request){
+	    .id = make_id(gpu, index, (size_t)(request - queue->pool)), .queue = index, .head = chain->head};
+	if (keep_writable(request, chain) != PV_OK) {
+		give_back(gpu, request);
+		return NULL;
+	}
+	return request;
+}
+
+static void execute(struct pv_gpu *gpu, uint32_t index, const struct pv_virtq_chain *chain)
+{
+	struct pv_gpu_request *request = take_request(gpu, index, chain);
+
+	if (!request)
+		return;
+
+	struct pv_gpu_response response;
+	response.type = PV_GPU_RESP_ERR_UNSPEC;
+	response.payload_len = 0;
+	if (pv_guest_read(gpu->map, chain->spans, chain->nr_readable, 0, &request->hdr, sizeof(request->hdr)) != PV_OK)
+		PV_LOG_LIMITED(PV_LOG_WARNING, "gpu", "a command of %llu bytes has no header in guest memory",
+			       (unsigned long long)chain->readable_len);
+	else if (index == PV_GPU_QUEUE_CONTROL)
+		pv_gpu_execute_control(gpu, request, chain, &response);
+	else
+		pv_gpu_execute_cursor(gpu, request, chain, &response);
+
+	if (response.type != 0)
+		pv_gpu_finish_request(gpu, request, &response);
+}
+
+static void post_resume(struct pv_gpu *gpu)
+{
+	if (gpu->resume_posted)
+		return;
+	gpu->resume_posted = true;
+	pv_loop_post(gpu->loop, &gpu->resume);
+}
+
+/* Works off one queue. Returns early, to be resumed, when it takes long. */
+static void run_queue(struct pv_gpu *gpu, uint32_t index)
+{
+	struct pv_gpu_queue *queue = &gpu->queues[index];
+	uint64_t *counter = index == PV_GPU_QUEUE_CONTROL ? &gpu->stats.commands : &gpu->stats.cursor_commands;
+	enum pv_status status = PV_PENDING;
+	uint64_t started_ns = 0;
+
+	if (!queue->virtq.running || queue->virtq.broken || queue->busy)
+		return;
+	queue->busy = true;
+	queue->completed = false;
+	pv_virtq_disable_doorbell(&queue->virtq);
+	do {
+		for (unsigned n = 1; (status = pv_virtq_pop(&queue->virtq, &gpu->chain)) == PV_OK; n++) {
+			(*counter)++;
+			execute(gpu, index, &gpu->chain);
+			if (n % BATCH_CHECK_EVERY != 0)
+				continue;
+			uint64_t now_ns = pv_now_ns();
+			if (started_ns == 0)
+				started_ns = now_ns;
+			if (now_ns - started_ns > BATCH_BUDGET_NS) {
+				post_resume(gpu);
+				goto out;
+			}
+		}
+	} while (status == PV_PENDING && pv_virtq_enable_doorbell(&queue->virtq));
+out:
+	queue->busy = false;
+	if (queue->completed)
+		pv_gpu_raise_interrupt(gpu, queue);
+	if (queue->virtq.broken) {
+		gpu->stats.queue_broken[index] = true;
+		if (gpu->transport && gpu->transport->needs_reset)
+			gpu->transport->needs_reset(gpu->transport_user);
+	}
+}
+
+void pv_gpu_queue_notify(struct pv_gpu *gpu, uint32_t queue)
+{
+	if (queue < PV_GPU_NR_QUEUES)
+		run_queue(gpu, queue);
+}
+
+void pv_gpu_resume(struct pv_loop_task *task)
+{
+	struct pv_gpu *gpu = PV_CONTAINER_OF(task, struct pv_gpu, resume);
+
+	gpu->resume_posted = false;
+	for (uint32_t i = 0; i < PV_GPU_NR_QUEUES; i++)
+		run_queue(gpu, i);
+}
+
+static void unlink_waiting(struct pv_gpu *gpu, const struct pv_gpu_request *request)
+{
+	for (struct pv_gpu_request **link = &gpu->waiting_for_outputs; *link; link = &(*link)->next)
+		if (*link == request) {
+			*link = request->next;
+			return;
+		}
+}
+
+uint16_t pv_gpu_queue_stop(struct pv_gpu *gpu, uint32_t index)
+{
+	if (index >= PV_GPU_NR_QUEUES)
+		return 0;
+	struct pv_gpu_queue *queue = &gpu->queues[index];
+
+	for (size_t i = 0; queue->pool && i < queue->virtq.layout.size; i++) {
+		if (queue->pool[i].id == 0)
+			continue;
+		unlink_waiting(gpu, &queue->pool[i]);
+		free(queue->pool[i].heap_spans);
+	}
+	free(queue->pool);
+	queue->pool = queue->free = NULL;
+	gpu->stats.queue_running[index] = false;
+	return pv_virtq_stop(&queue->virtq);
+}
+
+enum pv_status pv_gpu_queue_start(struct pv_gpu *gpu, uint32_t index, const struct pv_virtq_layout *layout, uint16_t base)
+{
+	if (index >= PV_GPU_NR_QUEUES)
+		return PV_ERR_ARGUMENT;
+	struct pv_gpu_queue *queue = &gpu->queues[index];
+
+	(void)pv_gpu_queue_stop(gpu, index);
+	enum pv_status status = pv_virtq_start(&queue->virtq, layout, base, gpu->driver_features, gpu->map);
+	if (status != PV_OK)
+		return status;
+	queue->pool = calloc(layout->size, sizeof(*queue->pool));
+	if (!queue->pool) {
+		(void)pv_virtq_stop(&queue->virtq);
+		return PV_ERR_NO_MEMORY;
+	}
+	for (size_t i = layout->size; i-- > 0;) {
+		queue->pool[i].next = queue->free;
+		queue->free = &queue->pool[i];
+	}
+	gpu->stats.queue_running[index] = true;
+	gpu->stats.queue_broken[index] = false;
+	/* Requests announced before the start rang no bell that we heard. */
+	post_resume(gpu);
+	return PV_OK;
+}
