@@ -271,7 +271,7 @@ class Device:
     def screenshot(self, path=None, scanout=0):
         """The picture on a scanout, from our own display code."""
         target = pathlib.Path(path or self.directory / "screenshot.png")
-        self.control("screenshot", f"--scanout={scanout}", target)
+        self.control("screenshot", f"--scanout={scanout}", "-o", target)
         return read_image(target)
 
     def close(self):
