@@ -271,8 +271,7 @@ def pytest_step(paths, flavour, limit_s, options=()):
         junit.unlink(missing_ok=True)
         code = follow(["python3", "-m", "pytest", "-v", "--tb=short", "-p", "no:cacheprovider", f"--junitxml={junit}", *options,
                        *paths], log, progress, limit_s,
-                      {"PVGPU_BUILD": str(TOP / flavour), "PVGPU_GUEST_BUILD": str(TOP / "build"),
-                       "PYTHONDONTWRITEBYTECODE": "1"})
+                      {"PVGPU_BUILD": str(TOP / flavour), "PYTHONDONTWRITEBYTECODE": "1"})
         if not junit.exists():
             return Tally(failed=1), [tail(log), f"out of time ({limit_s} s)" if code is None else f"pytest: exit code {code}"]
         tally, shown = read_junit(junit)

@@ -19,7 +19,8 @@ FLAVOURS = {
     "build": ("gcc", "g++", []),
     "build/asan": ("clang", "clang++", ["-Db_sanitize=address,undefined", "-Db_lundef=false"]),
     "build/tsan": ("clang", "clang++", ["-Db_sanitize=thread", "-Db_lundef=false"]),
-    "build/fuzz": ("clang", "clang++", ["-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dfuzz=true"]),
+    "build/fuzz": ("clang", "clang++", ["-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dfuzz=true",
+                                         "-Dtests=disabled", "-Dguest_programs=disabled", "-Dman=disabled"]),
 }
 
 
