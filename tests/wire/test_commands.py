@@ -16,7 +16,7 @@ def test_display_info_shows_one_enabled_head(lab):
 
 
 def test_sixteen_heads(lab):
-    machine = lab.machine("--heads=16")
+    machine = lab.machine("--outputs=16")
     assert machine.config_fields()[2] == 16
     for head in range(16):
         edid = gpu.parse_edid(machine.must(gpu.get_edid(head)))
@@ -27,7 +27,7 @@ def test_sixteen_heads(lab):
 
 
 def test_edid_is_valid_and_has_the_preferred_mode(lab):
-    machine = lab.machine("--mode=1600x900")
+    machine = lab.machine("--size=1600x900")
     heads = gpu.parse_display_info(machine.must(gpu.get_display_info()))
     assert heads[0][2:4] == (1600, 900)
     edid = gpu.parse_edid(machine.must(gpu.get_edid(0)))
@@ -124,7 +124,7 @@ def test_scanout_of_a_part(lab):
 
 
 def test_two_scanouts_of_one_resource(lab):
-    machine = lab.console_machine("--heads=2", console=Console(heads=((1280, 800), (1024, 768))))
+    machine = lab.console_machine("--outputs=2", console=Console(heads=((1280, 800), (1024, 768))))
     data, colours = gpu.pattern("B8G8R8X8", 64, 16)
     resource, _ = machine.picture(64, 16, data=data)
     machine.must(gpu.set_scanout(0, resource, (0, 0, 32, 16)))

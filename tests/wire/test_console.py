@@ -38,7 +38,7 @@ def test_protocol_features_are_settled_first(lab):
 
 
 def test_display_info_is_the_consoles(lab):
-    machine = lab.console_machine("--heads=2", console=Console(heads=((1111, 777), (640, 480))))
+    machine = lab.console_machine("--outputs=2", console=Console(heads=((1111, 777), (640, 480))))
     heads = gpu.parse_display_info(machine.must(gpu.get_display_info()))
     assert heads[0][2:5] == (1111, 777, 1)
     assert heads[1][2:5] == (640, 480, 1)

@@ -42,7 +42,7 @@ def test_offered_protocol_features(lab):
 
 
 def test_config_space(lab):
-    machine = lab.machine("--heads=3")
+    machine = lab.machine("--outputs=3")
     events_read, events_clear, num_scanouts, num_capsets, _ = machine.config_fields()
     assert (events_read, events_clear, num_scanouts, num_capsets) == (0, 0, 3, 0)
     assert machine.config(8, 4) == struct.pack("<I", 3)
