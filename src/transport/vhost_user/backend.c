@@ -1,0 +1,726 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Theory of operation. Everything a peer can get wrong is found here or before; the device thread gets operations that
+ * can only fail for the driver's or the host's reasons. Operations take effect in the order they were issued, so a
+ * message need wait for the device thread only if its sender relies on the effect when it sees the answer: then it is
+ * put into `waiting`, and the next message is not read until pv_vhost_backend_op_done() has answered it. The answers to
+ * ENABLE, KICK and CALL never wait, nor do the GETs (GET_VRING_BASE apart).
+ *
+ * A ring runs in the device core while it has a doorbell, is enabled, and its three parts lie in guest memory. Whatever
+ * changes one of these stops or starts it; its place in the ring survives that on the device side. So memory may be
+ * taken away and given back around a running ring, which is what front ends do when a region changes its shape.
+ */
+#include "transport/vhost_user/backend.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/socket.h"
+
+#define MODULE "vhost-user"
+
+#define OFFERED_PROTOCOL_FEATURES                                                                                      \
+	(PV_VHOST_PROTOCOL_F_MQ | PV_VHOST_PROTOCOL_F_REPLY_ACK | PV_VHOST_PROTOCOL_F_BACKEND_REQ |                    \
+	 PV_VHOST_PROTOCOL_F_CONFIG | PV_VHOST_PROTOCOL_F_BACKEND_SEND_FD | PV_VHOST_PROTOCOL_F_RESET_DEVICE |         \
+	 PV_VHOST_PROTOCOL_F_CONFIGURE_MEM_SLOTS | PV_VHOST_PROTOCOL_F_STATUS)
+
+/*
+ * Feature bits that say how driver, bus and front end speak with each other, and change nothing for us. QEMU passes on
+ * what the driver accepted from the bus: ANY_LAYOUT, PROTOCOL_FEATURES, and RING_RESET, for which it stops and starts
+ * the ring by GET_VRING_BASE and SET_VRING_KICK.
+ */
+#define FEATURES_BELOW_US ((1ULL << 27) | PV_VHOST_F_PROTOCOL_FEATURES | (1ULL << 40))
+
+#define STATUS_NEEDS_RESET 0x40
+
+static uint64_t offered_protocol_features(const struct pv_vhost_backend *backend)
+{
+	return OFFERED_PROTOCOL_FEATURES | (backend->params.window_bytes > 0 ? PV_VHOST_PROTOCOL_F_SHMEM : 0);
+}
+
+enum pv_status pv_vhost_backend_init(struct pv_vhost_backend *backend, const struct pv_vhost_backend_params *params)
+{
+	memset(backend, 0, sizeof(*backend));
+	backend->params = *params;
+	if (params->window_fd >= 0 && fstat(params->window_fd, &backend->window_file) < 0)
+		return PV_ERR_HOST;
+	return PV_OK;
+}
+
+static void drop_slots(struct pv_vhost_slot *slots, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		pv_guest_region_unref(slots[i].region);
+		slots[i] = (struct pv_vhost_slot){0};
+	}
+}
+
+void pv_vhost_backend_finish(struct pv_vhost_backend *backend)
+{
+	drop_slots(backend->slots, backend->nr_slots);
+	backend->nr_slots = 0;
+	pv_guest_map_unref(backend->map);
+	backend->map = NULL;
+}
+
+bool pv_vhost_backend_is_waiting(const struct pv_vhost_backend *backend)
+{
+	return backend->waiting.request != 0;
+}
+
+bool pv_vhost_backend_wants_config_changes(const struct pv_vhost_backend *backend)
+{
+	/* A front end with a console of its own (QEMU's vhost-user-gpu) tells the guest itself, and complains if we do. */
+	return (backend->protocol_features & PV_VHOST_PROTOCOL_F_CONFIG) && !backend->has_console;
+}
+
+/* Answers. */
+
+static void reply(struct pv_vhost_backend *backend, uint32_t request, const void *payload, uint32_t size)
+{
+	uint8_t bytes[PV_VHOST_MAX_REPLY_BYTES];
+	struct pv_vhost_header header = {.request = request, .flags = PV_VHOST_VERSION | PV_VHOST_REPLY, .size = size};
+
+	memcpy(bytes, &header, sizeof(header));
+	memcpy(bytes + sizeof(header), payload, size);
+	backend->params.ops->reply(backend->params.user, bytes, sizeof(header) + size);
+}
+
+static enum pv_status reply_u64(struct pv_vhost_backend *backend, uint32_t request, uint64_t value)
+{
+	reply(backend, request, &value, sizeof(value));
+	return PV_OK;
+}
+
+static enum pv_status ack(struct pv_vhost_backend *backend, const struct pv_vhost_message *message)
+{
+	return message->need_reply ? reply_u64(backend, message->request, 0) : PV_OK;
+}
+
+/* The message cannot be done: an error to who asked for one, else the end of the connection. */
+PV_PRINTF(4, 5)
+static enum pv_status refuse(struct pv_vhost_backend *backend, uint32_t request, bool need_reply, const char *fmt, ...)
+{
+	char text[192];
+	va_list args;
+
+	va_start(args, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	if (!need_reply) {
+		pv_log(PV_LOG_ERROR, MODULE, "%s: %s", pv_vhost_request_name(request), text);
+		return PV_ERR_PEER;
+	}
+	PV_LOG_LIMITED(PV_LOG_ERROR, MODULE, "%s: %s", pv_vhost_request_name(request), text);
+	return reply_u64(backend, request, 1);
+}
+
+#define REFUSE(backend, message, ...) refuse((backend), (message)->request, (message)->need_reply, __VA_ARGS__)
+
+/* Operations. */
+
+static void submit(struct pv_vhost_backend *backend, const struct pv_vhost_op *op)
+{
+	backend->params.ops->submit(backend->params.user, op);
+}
+
+/* Issues the op that `message` waits for. */
+static enum pv_status submit_and_wait(struct pv_vhost_backend *backend, const struct pv_vhost_message *message,
+				      struct pv_vhost_op op, uint64_t value)
+{
+	backend->waiting.request = op.request = message->request;
+	backend->waiting.need_reply = message->need_reply;
+	backend->waiting.queue = op.queue;
+	backend->waiting.value = value;
+	submit(backend, &op);
+	return PV_OK;
+}
+
+static bool any_ring_started(const struct pv_vhost_backend *backend)
+{
+	for (uint32_t i = 0; i < PV_GPU_NR_QUEUES; i++) {
+		if (backend->rings[i].started)
+			return true;
+	}
+	return false;
+}
+
+/* The window. */
+
+static bool is_window_in_table(const struct pv_vhost_backend *backend)
+{
+	for (size_t i = 0; i < backend->nr_slots; i++) {
+		if (!backend->slots[i].region)
+			return true;
+	}
+	return false;
+}
+
+/* The front end may drop the mapping with the device: what we know of it ends when the last ring stops. */
+static void forget_window(struct pv_vhost_backend *backend)
+{
+	if (backend->window == PV_VHOST_WINDOW_ASKED)
+		backend->window = PV_VHOST_WINDOW_STALE;
+	else if (backend->window != PV_VHOST_WINDOW_STALE)
+		backend->window = PV_VHOST_WINDOW_UNMAPPED;
+}
+
+static void ask_for_window(struct pv_vhost_backend *backend)
+{
+	const uint64_t needs = PV_VHOST_PROTOCOL_F_SHMEM | PV_VHOST_PROTOCOL_F_BACKEND_REQ |
+			       PV_VHOST_PROTOCOL_F_BACKEND_SEND_FD;
+
+	if (backend->window != PV_VHOST_WINDOW_UNMAPPED || (backend->protocol_features & needs) != needs ||
+	    !backend->rings[PV_GPU_QUEUE_CONTROL].running || !backend->params.ops->has_channel(backend->params.user))
+		return;
+	/* A machine that was paused keeps the mapping, and shows it to us as a region. */
+	if (is_window_in_table(backend)) {
+		backend->window = PV_VHOST_WINDOW_MAPPED;
+		return;
+	}
+	backend->window = PV_VHOST_WINDOW_ASKED;
+	backend->params.ops->map_window(backend->params.user,
+					(backend->protocol_features & PV_VHOST_PROTOCOL_F_REPLY_ACK) != 0);
+}
+
+void pv_vhost_backend_window_mapped(struct pv_vhost_backend *backend, bool ok)
+{
+	if (backend->window == PV_VHOST_WINDOW_STALE) {
+		backend->window = PV_VHOST_WINDOW_UNMAPPED;
+		ask_for_window(backend);
+		return;
+	}
+	backend->window = ok ? PV_VHOST_WINDOW_MAPPED : PV_VHOST_WINDOW_REFUSED;
+	if (!ok)
+		pv_log(PV_LOG_WARNING, MODULE, "without its window the guest gets no host-visible memory");
+}
+
+/* Rings. */
+
+static bool find_part(const struct pv_guest_map *map, uint64_t user_addr, uint64_t len, uint64_t *guest_addr)
+{
+	uint64_t addr;
+
+	if (!map || !pv_guest_map_from_user(map, user_addr, &addr) || !pv_guest_map_resolve(map, addr, len))
+		return false;
+	*guest_addr = addr;
+	return true;
+}
+
+/* Where the ring's parts are in guest-physical addresses; the name of the first that is in no region, or NULL. */
+static const char *find_ring(const struct pv_vhost_ring *ring, const struct pv_guest_map *map,
+			     struct pv_virtq_layout *layout)
+{
+	layout->size = (uint16_t)ring->size;
+	/* 16, 2 and 8 bytes an entry, and the heads and event words (virtio 1.3, 2.7). */
+	if (!find_part(map, ring->addr.desc, 16 * (uint64_t)ring->size, &layout->desc_addr))
+		return "descriptor table";
+	if (!find_part(map, ring->addr.avail, 6 + 2 * (uint64_t)ring->size, &layout->avail_addr))
+		return "available ring";
+	if (!find_part(map, ring->addr.used, 6 + 8 * (uint64_t)ring->size, &layout->used_addr))
+		return "used ring";
+	return NULL;
+}
+
+static bool is_same_layout(const struct pv_virtq_layout *a, const struct pv_virtq_layout *b)
+{
+	return a->size == b->size && a->desc_addr == b->desc_addr && a->avail_addr == b->avail_addr &&
+	       a->used_addr == b->used_addr;
+}
+
+static bool is_enabled(const struct pv_vhost_backend *backend, const struct pv_vhost_ring *ring)
+{
+	if (ring->enable_seen)
+		return ring->enabled;
+	return !(backend->features & PV_VHOST_F_PROTOCOL_FEATURES);
+}
+
+static void stop_ring(struct pv_vhost_backend *backend, uint32_t index)
+{
+	if (!backend->rings[index].running)
+		return;
+	backend->rings[index].running = false;
+	submit(backend, &(struct pv_vhost_op){.kind = PV_VHOST_OP_STOP, .queue = index, .take_fd = -1});
+}
+
+/* Makes the ring run, or not, as its state says. Returns the part that keeps it from running, or NULL. */
+static const char *update_ring(struct pv_vhost_backend *backend, uint32_t index)
+{
+	struct pv_vhost_ring *ring = &backend->rings[index];
+	struct pv_virtq_layout layout = {0};
+	const char *missing;
+
+	if (!ring->started || !is_enabled(backend, ring)) {
+		stop_ring(backend, index);
+		return NULL;
+	}
+	missing = find_ring(ring, backend->map, &layout);
+	if (missing || (ring->running && !is_same_layout(&layout, &ring->layout)))
+		stop_ring(backend, index);
+	if (missing || ring->running)
+		return missing;
+	ring->layout = layout;
+	ring->running = true;
+	submit(backend, &(struct pv_vhost_op){
+			    .kind = PV_VHOST_OP_START, .queue = index, .take_fd = -1, .layout = layout});
+	ask_for_window(backend);
+	return NULL;
+}
+
+static enum pv_status update_ring_or_refuse(struct pv_vhost_backend *backend, const struct pv_vhost_message *message,
+					    uint32_t index)
+{
+	const char *missing = update_ring(backend, index);
+
+	if (missing)
+		return REFUSE(backend, message, "ring %" PRIu32 ": its %s lies in no memory region", index, missing);
+	return ack(backend, message);
+}
+
+static enum pv_status set_vring_num(struct pv_vhost_backend *backend, const struct pv_vhost_message *message)
+{
+	struct pv_vhost_ring *ring = &backend->rings[message->ring.index];
+
+	if (ring->started)
+		return REFUSE(backend, message, "ring %" PRIu32 ": it is running", message->ring.index);
+	if (message->ring.num > PV_VIRTQ_MAX_SIZE)
+		return REFUSE(backend, message, "num %" PRIu32 ": this device's rings have up to %d entries",
+			      message->ring.num, PV_VIRTQ_MAX_SIZE);
+	ring->size = message->ring.num;
+	return ack(backend, message);
+}
+
+static enum pv_status set_vring_addr(struct pv_vhost_backend *backend, const struct pv_vhost_message *message)
+{
+	const struct pv_vhost_ring_addr *addr = &message->addr;
+	struct pv_vhost_ring *ring = &backend->rings[addr->index];
+
+	if (ring->started &&
+	    (addr->desc != ring->addr.desc || addr->used != ring->addr.used || addr->avail != ring->addr.avail))
+		return REFUSE(backend, message, "ring %" PRIu32 ": it is running", addr->index);
+	ring->addr = *addr;
+	ring->has_addr = true;
+	return ack(backend, message);
+}
+
+static enum pv_status set_vring_base(struct pv_vhost_backend *backend, const struct pv_vhost_message *message)
+{
+	if (backend->rings[message->ring.index].started)
+		return REFUSE(backend, message, "ring %" PRIu32 ": it is running", message->ring.index);
+	submit(backend, &(struct pv_vhost_op){.kind = PV_VHOST_OP_SET_BASE,
+					      .queue = message->ring.index,
+					      .take_fd = -1,
+					      .base = (uint16_t)message->ring.num});
+	return ack(backend, message);
+}
+
+static enum pv_status get_vring_base(struct pv_vhost_backend *backend, const struct pv_vhost_message *message)
+{
+	uint32_t index = message->ring.index;
+	struct pv_vhost_ring *ring = &backend->rings[index];
+
+	ring->started = false;
+	ring->running = false;
+	if (!any_ring_started(backend))
+		forget_window(backend);
+	submit(backend, &(struct pv_vhost_op){.kind = PV_VHOST_OP_SET_KICK, .queue = index, .take_fd = -1});
+	return submit_and_wait(backend, message,
+			       (struct pv_vhost_op){.kind = PV_VHOST_OP_STOP, .queue = index, .take_fd = -1}, 0);
+}
+
+static enum pv_status set_vring_kick(struct pv_vhost_backend *backend, struct pv_vhost_message *message)
+{
+	uint32_t index = message->ring.index;
+	struct pv_vhost_ring *ring = &backend->rings[index];
+
+	if (!message->ring.num)
+		return REFUSE(backend, message, "ring %" PRIu32 ": polling for requests is not supported, send an fd",
+			      index);
+	if (ring->size == 0 || !ring->has_addr)
+		return REFUSE(backend, message, "ring %" PRIu32 ": SET_VRING_%s must come first", index,
+			      ring->size == 0 ? "NUM" : "ADDR");
+	submit(backend, &(struct pv_vhost_op){.kind = PV_VHOST_OP_SET_KICK,
+					      .queue = index,
+					      .take_fd = pv_vhost_message_take_fd(message)});
+	ring->started = true;
+	return update_ring_or_refuse(backend, message, index);
+}
+
+static enum pv_status set_notifier(struct pv_vhost_backend *backend, struct pv_vhost_message *message,
+				   enum pv_vhost_op_kind kind)
+{
+	submit(backend, &(struct pv_vhost_op){.kind = kind,
+					      .queue = message->ring.index,
+					      .take_fd = pv_vhost_message_take_fd(message)});
+	return ack(backend, message);
+}
+
+static enum pv_status set_vring_enable(struct pv_vhost_backend *backend, const struct pv_vhost_message *message)
+{
+	struct pv_vhost_ring *ring = &backend->rings[message->ring.index];
+
+	ring->enable_seen = true;
+	ring->enabled = message->ring.num != 0;
+	return update_ring_or_refuse(backend, message, message->ring.index);
+}
+
+/* Memory. */
+
+/* PV_OK: *out is a slot that owns a region, or stands for our window. `fd` is borrowed. */
+static enum pv_status make_slot(const struct pv_vhost_backend *backend, const struct pv_vhost_region *where, int fd,
+				struct pv_vhost_slot *out)
+{
+	struct pv_guest_region_params params = {.guest_addr = where->guest_addr,
+						.size_bytes = where->size_bytes,
+						.user_addr = where->user_addr,
+						.fd = fd,
+						.fd_offset = where->mmap_offset};
+	struct stat file;
+
+	*out = (struct pv_vhost_slot){.where = *where};
+	if (backend->params.window_fd >= 0 && fstat(fd, &file) == 0 && file.st_dev == backend->window_file.st_dev &&
+	    file.st_ino == backend->window_file.st_ino)
+		return PV_OK;
+	return pv_guest_region_create(&params, &out->region);
+}
+
+static enum pv_status make_map(const struct pv_vhost_slot *slots, size_t n, struct pv_guest_map **out)
+{
+	struct pv_guest_region *regions[PV_VHOST_MAX_MEM_SLOTS];
+	size_t nr_regions = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (slots[i].region)
+			regions[nr_regions++] = slots[i].region;
+	}
+	return pv_guest_map_create(regions, nr_regions, out);
+}
+
+/* The message that brought the new memory waits until the device uses it. */
+static enum pv_status change_map(struct pv_vhost_backend *backend, const struct pv_vhost_message *message,
+				 struct pv_guest_map *take_map)
+{
+	for (uint32_t i = 0; i < PV_GPU_NR_QUEUES; i++) {
+		struct pv_virtq_layout layout = {0};
+
+		if (backend->rings[i].running &&
+		    (find_ring(&backend->rings[i], take_map, &layout) ||
+		     !is_same_layout(&layout, &backend->rings[i].layout)))
+			stop_ring(backend, i);
+	}
+	(void)submit_and_wait(backend, message,
+			      (struct pv_vhost_op){.kind = PV_VHOST_OP_SET_MAP,
+						   .take_fd = -1,
+						   .take_map = pv_guest_map_ref(take_map)},
+			      0);
+	pv_guest_map_unref(backend->map);
+	backend->map = take_map;
+	for (uint32_t i = 0; i < PV_GPU_NR_QUEUES; i++)
+		(void)update_ring(backend, i);
+	return PV_OK;
+}
+
+static enum pv_status refuse_region(struct pv_vhost_backend *backend, const struct pv_vhost_message *message,
+				    const struct pv_vhost_region *region, enum pv_status status)
+{
+	if (status == PV_ERR_PEER)
+		return REFUSE(backend, message,
+			      "region at 0x%" PRIx64 ", size 0x%" PRIx64 ", offset 0x%" PRIx64
+			      ": overlaps another, or its file is smaller",
+			      region->guest_addr, region->size_bytes, region->mmap_offset);
+	return REFUSE(backend, message, "region at 0x%" PRIx64 ", size 0x%" PRIx64 ": %s", region->guest_addr,
+		      region->size_bytes, pv_status_string(status));
+}
+
+static enum pv_status set_mem_table(struct pv_vhost_backend *backend, struct pv_vhost_message *message)
+{
+	struct pv_vhost_slot slots[PV_VHOST_MAX_TABLE_REGIONS];
+	const struct pv_vhost_region *region = &message->memory.regions[0];
+	struct pv_guest_map *map;
+	enum pv_status status = PV_OK;
+	size_t n = 0;
+
+	while (status == PV_OK && n < message->memory.nr_regions) {
+		region = &message->memory.regions[n];
+		status = make_slot(backend, region, message->fds[n], &slots[n]);
+		if (status == PV_OK)
+			n++;
+	}
+	if (status == PV_OK)
+		status = make_map(slots, n, &map);
+	if (status != PV_OK) {
+		drop_slots(slots, n);
+		return refuse_region(backend, message, region, status);
+	}
+	drop_slots(backend->slots, backend->nr_slots);
+	memcpy(backend->slots, slots, n * sizeof(slots[0]));
+	backend->nr_slots = n;
+	return change_map(backend, message, map);
+}
+
+static enum pv_status add_mem_reg(struct pv_vhost_backend *backend, struct pv_vhost_message *message)
+{
+	struct pv_vhost_slot *slot = &backend->slots[backend->nr_slots];
+	struct pv_guest_map *map;
+	enum pv_status status;
+
+	if (backend->nr_slots == PV_VHOST_MAX_MEM_SLOTS)
+		return REFUSE(backend, message, "region at 0x%" PRIx64 ": all %d slots are in use",
+			      message->region.guest_addr, PV_VHOST_MAX_MEM_SLOTS);
+	status = make_slot(backend, &message->region, message->fds[0], slot);
+	if (status == PV_OK) {
+		status = make_map(backend->slots, backend->nr_slots + 1, &map);
+		if (status != PV_OK)
+			drop_slots(slot, 1);
+	}
+	if (status != PV_OK)
+		return refuse_region(backend, message, &message->region, status);
+	backend->nr_slots++;
+	return change_map(backend, message, map);
+}
+
+static enum pv_status rem_mem_reg(struct pv_vhost_backend *backend, struct pv_vhost_message *message)
+{
+	const struct pv_vhost_region *wanted = &message->region;
+	struct pv_vhost_slot *slots = backend->slots;
+	struct pv_guest_map *map;
+	size_t i = 0;
+
+	while (i < backend->nr_slots && (slots[i].where.guest_addr != wanted->guest_addr ||
+					 slots[i].where.size_bytes != wanted->size_bytes ||
+					 slots[i].where.user_addr != wanted->user_addr))
+		i++;
+	if (i == backend->nr_slots)
+		return REFUSE(backend, message, "region at 0x%" PRIx64 ", size 0x%" PRIx64 ": there is none",
+			      wanted->guest_addr, wanted->size_bytes);
+
+	struct pv_vhost_slot removed = slots[i];
+	slots[i] = slots[backend->nr_slots - 1];
+	enum pv_status status = make_map(slots, backend->nr_slots - 1, &map);
+	if (status != PV_OK) {
+		slots[i] = removed;
+		return refuse_region(backend, message, wanted, status);
+	}
+	slots[--backend->nr_slots] = (struct pv_vhost_slot){0};
+	drop_slots(&removed, 1);
+	return change_map(backend, message, map);
+}
+
+/* Device state. */
+
+static enum pv_status set_features(struct pv_vhost_backend *backend, const struct pv_vhost_message *message)
+{
+	uint64_t features = message->value;
+	uint64_t unknown = features & ~(backend->params.device_features | FEATURES_BELOW_US);
+
+	if (unknown)
+		return REFUSE(backend, message, "features 0x%" PRIx64 ": 0x%" PRIx64 " was not offered", features,
+			      unknown);
+	if (features == backend->features)
+		return ack(backend, message);
+	if (any_ring_started(backend))
+		return REFUSE(backend, message, "features 0x%" PRIx64 ": rings are running", features);
+	return submit_and_wait(backend, message,
+			       (struct pv_vhost_op){.kind = PV_VHOST_OP_SET_FEATURES,
+						    .take_fd = -1,
+						    .features = features & backend->params.device_features},
+			       features);
+}
+
+static enum pv_status set_protocol_features(struct pv_vhost_backend *backend, const struct pv_vhost_message *message)
+{
+	uint64_t unknown = message->value & ~offered_protocol_features(backend);
+
+	if (unknown)
+		return REFUSE(backend, message, "features 0x%" PRIx64 ": 0x%" PRIx64 " was not offered",
+			      message->value, unknown);
+	backend->protocol_features = message->value;
+	return ack(backend, message);
+}
+
+static enum pv_status reset_device(struct pv_vhost_backend *backend, const struct pv_vhost_message *message)
+{
+	for (uint32_t i = 0; i < PV_GPU_NR_QUEUES; i++)
+		backend->rings[i] = (struct pv_vhost_ring){0};
+	backend->features = 0;
+	backend->device_status = 0;
+	forget_window(backend);
+	return submit_and_wait(backend, message, (struct pv_vhost_op){.kind = PV_VHOST_OP_RESET, .take_fd = -1}, 0);
+}
+
+static enum pv_status set_status(struct pv_vhost_backend *backend, const struct pv_vhost_message *message)
+{
+	if (message->value > UINT8_MAX)
+		return REFUSE(backend, message, "status 0x%" PRIx64 ": has 8 bits", message->value);
+	if (message->value == 0)
+		return reset_device(backend, message);
+	backend->device_status = (uint8_t)message->value;
+	return ack(backend, message);
+}
+
+static enum pv_status get_config(struct pv_vhost_backend *backend, const struct pv_vhost_message *message)
+{
+	struct pv_vhost_config config = {
+	    .offset = message->config.offset, .size = message->config.size, .flags = message->config.flags};
+
+	pv_vhost_device_read_config(backend->params.device, config.offset, config.bytes, config.size);
+	reply(backend, message->request, &config, PV_VHOST_CONFIG_HEADER_BYTES + config.size);
+	return PV_OK;
+}
+
+static enum pv_status set_config(struct pv_vhost_backend *backend, const struct pv_vhost_message *message)
+{
+	struct pv_vhost_op op = {.kind = PV_VHOST_OP_WRITE_CONFIG, .take_fd = -1};
+
+	/* What is past the end, or comes with a migration that we do not do, changes nothing. */
+	if (message->config.flags != PV_VHOST_CONFIG_FOR_DRIVER || message->config.offset >= PV_GPU_CONFIG_BYTES)
+		return ack(backend, message);
+	op.config.offset = message->config.offset;
+	op.config.size = (uint32_t)pv_min_u64(message->config.size, PV_GPU_CONFIG_BYTES - op.config.offset);
+	memcpy(op.config.bytes, message->config.bytes, op.config.size);
+	return submit_and_wait(backend, message, op, 0);
+}
+
+static enum pv_status get_shmem_config(struct pv_vhost_backend *backend, const struct pv_vhost_message *message)
+{
+	struct pv_vhost_shmem_config config = {.nr_regions = 1};
+
+	config.sizes[1] = backend->params.window_bytes; /* virtio-gpu's host-visible memory has id 1 */
+	reply(backend, message->request, &config, sizeof(config));
+	return PV_OK;
+}
+
+static enum pv_status set_backend_req_fd(struct pv_vhost_backend *backend, struct pv_vhost_message *message)
+{
+	int fd = pv_vhost_message_take_fd(message);
+
+	/* What was asked on the old socket is not answered any more. */
+	if (backend->window == PV_VHOST_WINDOW_ASKED || backend->window == PV_VHOST_WINDOW_STALE)
+		backend->window = PV_VHOST_WINDOW_UNMAPPED;
+	if (backend->params.ops->open_channel(backend->params.user, fd) != PV_OK)
+		return REFUSE(backend, message, "fd: not a stream socket");
+	ask_for_window(backend);
+	return ack(backend, message);
+}
+
+static enum pv_status gpu_set_socket(struct pv_vhost_backend *backend, struct pv_vhost_message *message)
+{
+	backend->has_console = true;
+	submit(backend,
+	       &(struct pv_vhost_op){.kind = PV_VHOST_OP_CONSOLE, .take_fd = pv_vhost_message_take_fd(message)});
+	return ack(backend, message);
+}
+
+static enum pv_status dispatch(struct pv_vhost_backend *backend, struct pv_vhost_message *message)
+{
+	switch (message->request) {
+	case PV_VHOST_GET_FEATURES:
+		return reply_u64(backend, message->request,
+				 backend->params.device_features | PV_VHOST_F_PROTOCOL_FEATURES);
+	case PV_VHOST_SET_FEATURES:
+		return set_features(backend, message);
+	case PV_VHOST_SET_OWNER:
+	case PV_VHOST_RESET_OWNER: /* deprecated; the spec has us ignore it */
+		return ack(backend, message);
+	case PV_VHOST_SET_MEM_TABLE:
+		return set_mem_table(backend, message);
+	case PV_VHOST_SET_VRING_NUM:
+		return set_vring_num(backend, message);
+	case PV_VHOST_SET_VRING_ADDR:
+		return set_vring_addr(backend, message);
+	case PV_VHOST_SET_VRING_BASE:
+		return set_vring_base(backend, message);
+	case PV_VHOST_GET_VRING_BASE:
+		return get_vring_base(backend, message);
+	case PV_VHOST_SET_VRING_KICK:
+		return set_vring_kick(backend, message);
+	case PV_VHOST_SET_VRING_CALL:
+		return set_notifier(backend, message, PV_VHOST_OP_SET_CALL);
+	case PV_VHOST_SET_VRING_ERR:
+		return set_notifier(backend, message, PV_VHOST_OP_SET_ERR);
+	case PV_VHOST_GET_PROTOCOL_FEATURES:
+		return reply_u64(backend, message->request, offered_protocol_features(backend));
+	case PV_VHOST_SET_PROTOCOL_FEATURES:
+		return set_protocol_features(backend, message);
+	case PV_VHOST_GET_QUEUE_NUM:
+		return reply_u64(backend, message->request, PV_GPU_NR_QUEUES);
+	case PV_VHOST_SET_VRING_ENABLE:
+		return set_vring_enable(backend, message);
+	case PV_VHOST_SET_BACKEND_REQ_FD:
+		return set_backend_req_fd(backend, message);
+	case PV_VHOST_GET_CONFIG:
+		return get_config(backend, message);
+	case PV_VHOST_SET_CONFIG:
+		return set_config(backend, message);
+	case PV_VHOST_GPU_SET_SOCKET:
+		return gpu_set_socket(backend, message);
+	case PV_VHOST_RESET_DEVICE:
+		return reset_device(backend, message);
+	case PV_VHOST_GET_MAX_MEM_SLOTS:
+		return reply_u64(backend, message->request, PV_VHOST_MAX_MEM_SLOTS);
+	case PV_VHOST_ADD_MEM_REG:
+		return add_mem_reg(backend, message);
+	case PV_VHOST_REM_MEM_REG:
+		return rem_mem_reg(backend, message);
+	case PV_VHOST_SET_STATUS:
+		return set_status(backend, message);
+	case PV_VHOST_GET_STATUS:
+		return reply_u64(backend, message->request,
+				 backend->device_status |
+				     (pv_vhost_device_needs_reset(backend->params.device) ? STATUS_NEEDS_RESET : 0u));
+	case PV_VHOST_GET_SHMEM_CONFIG:
+		return get_shmem_config(backend, message);
+	default:
+		(void)PV_NEVER(true);
+		return PV_ERR_PEER;
+	}
+}
+
+enum pv_status pv_vhost_backend_handle(struct pv_vhost_backend *backend, struct pv_vhost_message *message)
+{
+	uint64_t missing = pv_vhost_request_needs(message->request) & ~backend->protocol_features;
+	enum pv_status status;
+
+	if (PV_NEVER(pv_vhost_backend_is_waiting(backend)))
+		status = PV_ERR_PEER;
+	else if (missing)
+		status = refuse(backend, message->request, false, "needs protocol feature 0x%" PRIx64 ", not agreed on",
+				missing);
+	else if (message->need_reply && !(backend->protocol_features & PV_VHOST_PROTOCOL_F_REPLY_ACK))
+		status = refuse(backend, message->request, false, "flags: need_reply without the feature REPLY_ACK");
+	else
+		status = dispatch(backend, message);
+	pv_vhost_message_finish(message);
+	return status;
+}
+
+static enum pv_status finish_waiting(struct pv_vhost_backend *backend, const struct pv_vhost_op *op)
+{
+	uint32_t request = backend->waiting.request;
+	bool need_reply = backend->waiting.need_reply;
+
+	backend->waiting.request = 0;
+	if (request == PV_VHOST_GET_VRING_BASE) {
+		struct pv_vhost_ring_state state = {.index = backend->waiting.queue, .num = op->stopped_at};
+
+		reply(backend, request, &state, sizeof(state));
+		return PV_OK;
+	}
+	if (op->status != PV_OK)
+		return refuse(backend, request, need_reply, "the device does not take it: %s",
+			      pv_status_string(op->status));
+	if (request == PV_VHOST_SET_FEATURES)
+		backend->features = backend->waiting.value;
+	return need_reply ? reply_u64(backend, request, 0) : PV_OK;
+}
+
+enum pv_status pv_vhost_backend_op_done(struct pv_vhost_backend *backend, const struct pv_vhost_op *op)
+{
+	if (op->request != 0 && op->request == backend->waiting.request)
+		return finish_waiting(backend, op);
+	/* Answered already if at all; the device side has logged what is wrong. */
+	return op->status == PV_OK ? PV_OK : PV_ERR_PEER;
+}
