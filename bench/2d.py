@@ -134,7 +134,7 @@ class Bench:
             if not session.wait_until(lambda: session.json_lines(job.output()), 30):
                 raise session.SessionError(f"nothing was shown on {subject.title}")
             memory = procs.memory_bytes(subject.process.process.pid)
-            pictures = subject.process.status()["memory"]["host_bytes"]
+            pictures = subject.process.status()["memory"]["resource_bytes"]
             self.machine.check("kill $(cat /run/show.pid)")
             job.wait()
             self.raw.append({"subject": subject.name, "memory": memory, "pictures": pictures})

@@ -46,7 +46,7 @@ class FrontEnd:
 WINDOW_BYTES = 256 * MiB
 FRONT_ENDS = {front_end.name: front_end for front_end in (
     FrontEnd("gpu", "vhost-user-gpu-pci", options="max_outputs=2"),
-    FrontEnd("test", "vhost-user-test-device-pci", console=False, arguments=("--window=256M", "--outputs=2")),
+    FrontEnd("test", "vhost-user-test-device-pci", console=False, arguments=("--window=256M", "--size=1280x800,off", "--outputs=2")),
     FrontEnd("vga", "vhost-user-vga"),
     FrontEnd("gpu-7.2", "vhost-user-gpu-pci", qemu="7.2"),
     # No product of ours in it: shows that a test is right, and what QEMU's own device does.
@@ -128,7 +128,7 @@ class Session:
                  for word in ("-vnc", f"unix:{path},display=gpu,head={head}")]
         try:
             if front_end.ours:
-                at_exit = [f"--png={self.picture_path}"] if picture_at_exit else []
+                at_exit = [f"--display=png={self.picture_path}"] if picture_at_exit else []
                 self.device = vm.Device(arguments=[*front_end.arguments, *at_exit])
                 gpu = self.device.qemu_arguments(front_end.kind, front_end.options)
             else:
@@ -166,7 +166,7 @@ class Session:
         if not self.device:
             return self.screendump(head)
         path = self.directory / "screenshot.png"
-        self.device.control("screenshot", f"--scanout={head}", *([] if cursor else ["--no-cursor"]), str(path))
+        self.device.control("screenshot", f"--scanout={head}", "-o", str(path), *([] if cursor else ["--no-cursor"]))
         return picture.read(path)
 
     def screendump(self, head=0):
