@@ -13,6 +13,7 @@ PV_MUST_USE enum pv_status pv_png_display_create(const char *path_at_exit, struc
  * Writes the head's present picture to `fd` (borrowed). Device thread. PV_ERR_ARGUMENT: that head shows nothing and
  * never did. PV_ERR_HOST: writing failed.
  */
-PV_MUST_USE enum pv_status pv_png_display_write(struct pv_display *display, uint32_t scanout_id, bool with_cursor, int fd);
+PV_MUST_USE enum pv_status pv_png_display_write(struct pv_display *display, uint32_t scanout_id, bool with_cursor,
+						int fd);
 
 #endif
