@@ -12,9 +12,13 @@
 
 #include <cmocka.h>
 
-static bool is_open(int fd)
+static int count_open_fds(void)
 {
-	return fcntl(fd, F_GETFD) >= 0;
+	int n = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
 }
 
 static void fds_travel_and_close_on_exec(void **state)
@@ -56,13 +60,11 @@ static void surplus_fds_are_closed_and_refused(void **state)
 	assert_int_equal(pv_socket_pair(pair), PV_OK);
 	for (int i = 0; i < 3; i++)
 		assert_true((send_fds[i] = dup(0)) >= 0);
-	int next_free = dup(0);
-	close(next_free);
+	int before = count_open_fds();
 	assert_int_equal(pv_socket_send(pair[0], &iov, 1, send_fds, 3, &len), PV_OK);
 	assert_int_equal(pv_socket_recv(pair[1], buf, 1, &len, got, &nr), PV_ERR_PEER);
 	assert_int_equal(nr, 0);
-	for (int i = 0; i < 3; i++)
-		assert_false(is_open(next_free + i));
+	assert_int_equal(count_open_fds(), before);
 	for (int i = 0; i < 3; i++)
 		close(send_fds[i]);
 

@@ -24,7 +24,6 @@ static struct pv_fault_guard guards[MAX_GUARDS];
 static _Atomic unsigned nr_used; /* slots ever used: bounds the scan */
 static struct sigaction previous;
 static struct pv_mutex lock = PV_MUTEX_INITIALIZER;
-static bool installed PV_GUARDED_BY(lock);
 
 static void handle_fault(int signo, siginfo_t *info, void *context)
 {
@@ -54,14 +53,18 @@ static void handle_fault(int signo, siginfo_t *info, void *context)
 		signal(signo, SIG_DFL); /* the access is repeated and ends the process as it should */
 }
 
+/* Each time anew: whoever took the signal in between becomes the one we pass foreign faults on to. */
 static void install(void) PV_REQUIRES(lock)
 {
-	struct sigaction action = {.sa_sigaction = handle_fault, .sa_flags = SA_SIGINFO | SA_NODEFER};
+	struct sigaction action = {.sa_sigaction = handle_fault, .sa_flags = SA_SIGINFO | SA_NODEFER}, present;
 
-	if (installed)
+	if (sigaction(SIGBUS, NULL, &present) != 0)
 		return;
+	if ((present.sa_flags & SA_SIGINFO) && present.sa_sigaction == handle_fault)
+		return;
+	previous = present;
 	sigemptyset(&action.sa_mask);
-	installed = sigaction(SIGBUS, &action, &previous) == 0;
+	(void)sigaction(SIGBUS, &action, NULL);
 }
 
 struct pv_fault_guard *pv_fault_guard_add(void *start, size_t size_bytes)

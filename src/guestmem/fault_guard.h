@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Survives a peer that cuts a shared file short under our mapping: touching the missing pages raises SIGBUS, and the
- * handler puts anonymous zero pages over the whole mapping. The first guard installs the process's SIGBUS handler; faults
+ * handler puts anonymous zero pages over the whole mapping. A guard installs the process's SIGBUS handler; faults
  * outside guarded mappings go to the handler that was there before.
  */
 #ifndef PV_GUESTMEM_FAULT_GUARD_H

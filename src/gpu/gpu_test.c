@@ -1,0 +1,847 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The core against a renderer that answers when the test says so, and against the real 2D one. The driver's side is a
+ * page of guest memory with both queues in it.
+ */
+#include "gpu/gpu.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "gpu/protocol.h"
+#include "render2d/render2d.h"
+
+#define BASE 0x40000000ull
+#define QUEUE_SIZE 64
+
+struct desc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t flags, next;
+};
+
+struct queue_memory {
+	struct desc desc[QUEUE_SIZE];
+	struct {
+		uint16_t flags, idx, ring[QUEUE_SIZE], used_event;
+	} avail;
+	struct {
+		uint16_t flags, idx;
+		struct {
+			uint32_t id, len;
+		} ring[QUEUE_SIZE];
+		uint16_t avail_event;
+	} used __attribute__((aligned(4)));
+};
+
+/* One request uses slot N of both arrays and descriptors 2N, 2N + 1. */
+#define SLOTS (QUEUE_SIZE / 2)
+
+static struct {
+	struct queue_memory queues[PV_GPU_NR_QUEUES];
+	union {
+		struct pv_gpu_ctrl_hdr hdr;
+		uint8_t bytes[512];
+	} request[SLOTS];
+	union {
+		struct pv_gpu_ctrl_hdr hdr;
+		struct pv_gpu_resp_display_info display_info;
+		struct pv_gpu_resp_edid edid;
+		struct pv_gpu_resp_uuid uuid;
+	} response[SLOTS];
+	uint32_t pixels[256 * 256];
+} guest __attribute__((aligned(4096)));
+
+static struct pv_loop *loop;
+static struct pv_gpu *gpu;
+static struct pv_guest_map *map;
+static int interrupts[PV_GPU_NR_QUEUES], config_changes, resets_needed;
+
+static uint64_t address(const void *p)
+{
+	return BASE + (uint64_t)((const char *)p - (const char *)&guest);
+}
+
+/* A renderer under the test's control. */
+
+static struct {
+	struct pv_renderer base;
+	bool later; /* ops and fences wait for the test */
+	uint64_t op_ids[64], fence_ids[64];
+	int nr_ops, nr_fences, destroyed, resets;
+	enum pv_status status;
+} fake;
+
+static enum pv_status fake_op(uint64_t op_id)
+{
+	if (!fake.later)
+		return fake.status;
+	fake.op_ids[fake.nr_ops++] = op_id;
+	return PV_PENDING;
+}
+
+static void fake_destroy(struct pv_renderer *r)
+{
+	(void)r;
+}
+
+static void fake_set_guest_map(struct pv_renderer *r, struct pv_guest_map *m)
+{
+	(void)r;
+	(void)m;
+}
+
+static enum pv_status fake_create(struct pv_renderer *r, uint64_t op_id, const struct pv_resource_info *info)
+{
+	(void)r;
+	assert_int_not_equal(info->id, 0);
+	return fake_op(op_id);
+}
+
+static void fake_resource_destroy(struct pv_renderer *r, uint32_t id)
+{
+	(void)r;
+	(void)id;
+	fake.destroyed++;
+}
+
+static enum pv_status fake_attach(struct pv_renderer *r, uint64_t op_id, uint32_t id, const struct pv_guest_span *s, size_t n)
+{
+	(void)r;
+	(void)id;
+	(void)s;
+	(void)n;
+	return fake_op(op_id);
+}
+
+static void fake_detach(struct pv_renderer *r, uint32_t id)
+{
+	(void)r;
+	(void)id;
+}
+
+static enum pv_status fake_transfer(struct pv_renderer *r, uint64_t op_id, const struct pv_transfer *t)
+{
+	(void)r;
+	(void)t;
+	return fake_op(op_id);
+}
+
+static enum pv_status fake_get_frame(struct pv_renderer *r, uint32_t id, const struct pv_blob_layout *l, struct pv_frame **out)
+{
+	(void)r;
+	(void)id;
+	return pv_frame_create(l ? l->width : 64, l ? l->height : 64, PV_GPU_FORMAT_B8G8R8A8, out);
+}
+
+static enum pv_status fake_update(struct pv_renderer *r, uint64_t op_id, uint32_t id, const struct pv_rect *rect)
+{
+	(void)r;
+	(void)id;
+	(void)rect;
+	return fake_op(op_id);
+}
+
+static void fake_fence(struct pv_renderer *r, uint64_t fence_id, uint32_t ctx_id, uint32_t ring_idx)
+{
+	(void)ctx_id;
+	(void)ring_idx;
+	if (fake.later)
+		fake.fence_ids[fake.nr_fences++] = fence_id;
+	else
+		r->events.fence_signalled(r->events.user, fence_id);
+}
+
+static void fake_reset(struct pv_renderer *r)
+{
+	(void)r;
+	fake.resets++;
+}
+
+static const struct pv_renderer_ops fake_ops = {
+    .name = "fake",
+    .destroy = fake_destroy,
+    .set_guest_map = fake_set_guest_map,
+    .resource_create = fake_create,
+    .resource_destroy = fake_resource_destroy,
+    .attach_backing = fake_attach,
+    .detach_backing = fake_detach,
+    .transfer_to_host = fake_transfer,
+    .get_frame = fake_get_frame,
+    .update_frame = fake_update,
+    .create_fence = fake_fence,
+    .reset = fake_reset,
+};
+
+/* A display that notes what it is told. */
+
+static struct {
+	struct pv_display base;
+	struct pv_frame *frame[PV_GPU_MAX_SCANOUTS];
+	struct pv_rect src[PV_GPU_MAX_SCANOUTS], damage[PV_GPU_MAX_SCANOUTS];
+	int damages, queries, cursor_sets, cursor_moves;
+	struct pv_cursor cursor;
+	bool destroyed;
+} screen;
+
+static void screen_destroy(struct pv_display *d)
+{
+	(void)d;
+	for (int i = 0; i < PV_GPU_MAX_SCANOUTS; i++)
+		pv_frame_unref(screen.frame[i]);
+	screen.destroyed = true;
+}
+
+static void screen_set_scanout(struct pv_display *d, uint32_t id, struct pv_frame *frame, const struct pv_rect *src)
+{
+	(void)d;
+	pv_frame_unref(screen.frame[id]);
+	screen.frame[id] = frame ? pv_frame_ref(frame) : NULL;
+	screen.src[id] = *src;
+}
+
+static void screen_damage(struct pv_display *d, uint32_t id, const struct pv_rect *rect)
+{
+	(void)d;
+	assert_true(pv_rect_fits(rect, screen.src[id].width, screen.src[id].height));
+	screen.damage[id] = *rect;
+	screen.damages++;
+}
+
+static void screen_set_cursor(struct pv_display *d, const struct pv_cursor *cursor)
+{
+	(void)d;
+	screen.cursor = *cursor;
+	screen.cursor_sets++;
+}
+
+static void screen_move_cursor(struct pv_display *d, const struct pv_cursor *cursor)
+{
+	(void)d;
+	screen.cursor = *cursor;
+	screen.cursor_moves++;
+}
+
+static void screen_query(struct pv_display *d)
+{
+	(void)d;
+	screen.queries++;
+}
+
+static const struct pv_display_ops screen_ops = {.name = "screen",
+						 .destroy = screen_destroy,
+						 .set_scanout = screen_set_scanout,
+						 .damage = screen_damage,
+						 .set_cursor = screen_set_cursor,
+						 .move_cursor = screen_move_cursor};
+static const struct pv_display_ops asking_screen_ops = {.name = "asking",
+							.destroy = screen_destroy,
+							.set_scanout = screen_set_scanout,
+							.damage = screen_damage,
+							.query_outputs = screen_query};
+
+static void on_interrupt(void *user, uint32_t queue)
+{
+	(void)user;
+	interrupts[queue]++;
+}
+
+static void on_config_changed(void *user)
+{
+	(void)user;
+	config_changes++;
+}
+
+static void on_needs_reset(void *user)
+{
+	(void)user;
+	resets_needed++;
+}
+
+static const struct pv_gpu_transport_ops transport_ops = {
+    .interrupt = on_interrupt, .config_changed = on_config_changed, .needs_reset = on_needs_reset};
+
+static void start_queues(void)
+{
+	for (uint32_t i = 0; i < PV_GPU_NR_QUEUES; i++) {
+		struct queue_memory *q = &guest.queues[i];
+		const struct pv_virtq_layout layout = {QUEUE_SIZE, address(q->desc), address(&q->avail), address(&q->used)};
+
+		memset(q, 0, sizeof(*q));
+		assert_int_equal(pv_gpu_queue_start(gpu, i, &layout, 0), PV_OK);
+	}
+	pv_loop_step(loop, 0);
+}
+
+static int set_up(void **state, struct pv_renderer *renderer)
+{
+	(void)state;
+	struct pv_guest_region *region;
+	struct pv_gpu_params params = {.take_renderer = renderer,
+				       .nr_outputs = 2,
+				       .outputs = {{.enabled = true, .width = 640, .height = 480},
+						   {.enabled = true, .x = 640, .width = 800, .height = 600}},
+				       .max_host_bytes = 1 << 20};
+
+	memset(&guest, 0, sizeof(guest));
+	memset(&screen, 0, sizeof(screen));
+	memset(interrupts, 0, sizeof(interrupts));
+	config_changes = resets_needed = 0;
+	pv_log_set_level(PV_LOG_ERROR);
+	if (pv_loop_create(&loop) != PV_OK)
+		return -1;
+	params.loop = loop;
+	if (pv_gpu_create(&params, &gpu) != PV_OK)
+		return -1;
+	if (pv_guest_region_create(&(struct pv_guest_region_params){.guest_addr = BASE,
+								     .size_bytes = sizeof(guest),
+								     .fd = -1,
+								     .memory = &guest},
+				   &region) != PV_OK ||
+	    pv_guest_map_create(&region, 1, &map) != PV_OK)
+		return -1;
+	pv_guest_region_unref(region);
+	pv_gpu_set_transport(gpu, &transport_ops, NULL);
+	pv_gpu_set_guest_map(gpu, map);
+	screen.base.ops = &screen_ops;
+	pv_gpu_add_display(gpu, &screen.base);
+	if (pv_gpu_set_driver_features(gpu, pv_gpu_features(gpu) & ~PV_VIRTIO_RING_F_EVENT_IDX) != PV_OK)
+		return -1;
+	start_queues();
+	return 0;
+}
+
+static int set_up_fake(void **state)
+{
+	memset(&fake, 0, sizeof(fake));
+	fake.base.ops = &fake_ops;
+	return set_up(state, &fake.base);
+}
+
+static int set_up_2d(void **state)
+{
+	struct pv_renderer *renderer;
+
+	return pv_render2d_create(&renderer) == PV_OK ? set_up(state, renderer) : -1;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	pv_gpu_destroy(gpu);
+	assert_true(screen.destroyed);
+	pv_guest_map_unref(map);
+	pv_loop_destroy(loop);
+	return 0;
+}
+
+/* Announces a command in `slot` without ringing. */
+static void announce(uint32_t queue, unsigned slot, const void *command, size_t len)
+{
+	struct queue_memory *q = &guest.queues[queue];
+
+	assert_true(len <= sizeof(guest.request[slot]));
+	memcpy(&guest.request[slot], command, len);
+	memset(&guest.response[slot], 0, sizeof(guest.response[slot]));
+	q->desc[2 * slot] = (struct desc){address(&guest.request[slot]), (uint32_t)len, 1, (uint16_t)(2 * slot + 1)};
+	q->desc[2 * slot + 1] = (struct desc){address(&guest.response[slot]), sizeof(guest.response[slot]), 2, 0};
+	q->avail.ring[q->avail.idx % QUEUE_SIZE] = (uint16_t)(2 * slot);
+	q->avail.idx++;
+}
+
+static uint32_t run(const void *command, size_t len)
+{
+	announce(PV_GPU_QUEUE_CONTROL, 0, command, len);
+	pv_gpu_queue_notify(gpu, PV_GPU_QUEUE_CONTROL);
+	return guest.response[0].hdr.type;
+}
+
+#define RUN(type, ...) run(&(struct type){__VA_ARGS__}, sizeof(struct type))
+#define HDR(command) .hdr = {.type = PV_GPU_CMD_##command}
+
+static uint32_t create_2d(uint32_t id, uint32_t width, uint32_t height)
+{
+	return RUN(pv_gpu_resource_create_2d, HDR(RESOURCE_CREATE_2D), .resource_id = id,
+		   .format = PV_GPU_FORMAT_B8G8R8X8, .width = width, .height = height);
+}
+
+static uint32_t attach_pixels(uint32_t id)
+{
+	struct {
+		struct pv_gpu_attach_backing cmd;
+		struct pv_gpu_mem_entry entries[2];
+	} c = {.cmd = {HDR(RESOURCE_ATTACH_BACKING), .resource_id = id, .nr_entries = 2},
+	       .entries = {{.addr = address(guest.pixels), .length = 4096},
+			   {.addr = address(guest.pixels) + 4096, .length = sizeof(guest.pixels) - 4096}}};
+	return run(&c, sizeof(c));
+}
+
+static void pending_ops_answer_later_and_in_their_own_order(void **state)
+{
+	(void)state;
+	struct queue_memory *q = &guest.queues[PV_GPU_QUEUE_CONTROL];
+	struct pv_gpu_resource_create_2d c = {HDR(RESOURCE_CREATE_2D), .format = 1, .width = 4, .height = 4};
+
+	fake.later = true;
+	for (unsigned i = 0; i < 3; i++) {
+		c.resource_id = i + 1;
+		announce(PV_GPU_QUEUE_CONTROL, i, &c, sizeof(c));
+	}
+	pv_gpu_queue_notify(gpu, PV_GPU_QUEUE_CONTROL);
+	assert_int_equal(q->used.idx, 0);
+	assert_int_equal(fake.nr_ops, 3);
+
+	fake.base.events.op_done(fake.base.events.user, fake.op_ids[2], PV_OK);
+	assert_int_equal(q->used.idx, 1);
+	assert_int_equal(q->used.ring[0].id, 4);
+	assert_int_equal(guest.response[2].hdr.type, PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(interrupts[0], 1);
+	/* A failed creation leaves nothing behind. */
+	fake.base.events.op_done(fake.base.events.user, fake.op_ids[0], PV_ERR_NO_MEMORY);
+	assert_int_equal(guest.response[0].hdr.type, PV_GPU_RESP_ERR_OUT_OF_MEMORY);
+	struct pv_gpu_stats stats;
+	pv_gpu_get_stats(gpu, &stats);
+	assert_int_equal(stats.resources, 2);
+	assert_int_equal(stats.host_bytes, 2 * 4 * 4 * 4);
+	/* Twice, or made up: nothing happens. */
+	fake.base.events.op_done(fake.base.events.user, fake.op_ids[0], PV_OK);
+	fake.base.events.op_done(fake.base.events.user, UINT64_MAX, PV_OK);
+	assert_int_equal(q->used.idx, 2);
+}
+
+static void fences_hold_the_answer_back_even_of_failed_commands(void **state)
+{
+	(void)state;
+	struct queue_memory *q = &guest.queues[PV_GPU_QUEUE_CONTROL];
+	struct pv_gpu_resource_ref c = {
+	    .hdr = {.type = PV_GPU_CMD_RESOURCE_UNREF, .flags = PV_GPU_FLAG_FENCE | PV_GPU_FLAG_INFO_RING_IDX,
+		    .fence_id = 77, .ctx_id = 5, .ring_idx = 3},
+	    .resource_id = 99};
+
+	fake.later = true;
+	announce(PV_GPU_QUEUE_CONTROL, 0, &c, sizeof(c));
+	pv_gpu_queue_notify(gpu, PV_GPU_QUEUE_CONTROL);
+	assert_int_equal(q->used.idx, 0);
+	assert_int_equal(fake.nr_fences, 1);
+	fake.base.events.fence_signalled(fake.base.events.user, fake.fence_ids[0]);
+	assert_int_equal(q->used.idx, 1);
+	assert_int_equal(guest.response[0].hdr.type, PV_GPU_RESP_ERR_INVALID_RESOURCE_ID);
+	assert_int_equal(guest.response[0].hdr.flags, PV_GPU_FLAG_FENCE | PV_GPU_FLAG_INFO_RING_IDX);
+	assert_int_equal(guest.response[0].hdr.fence_id, 77);
+	assert_int_equal(guest.response[0].hdr.ctx_id, 5);
+	assert_int_equal(guest.response[0].hdr.ring_idx, 3);
+}
+
+static void answers_after_a_reset_find_nothing(void **state)
+{
+	(void)state;
+	struct pv_gpu_resource_create_2d c = {.hdr = {.type = PV_GPU_CMD_RESOURCE_CREATE_2D, .flags = PV_GPU_FLAG_FENCE},
+					      .resource_id = 1, .format = 1, .width = 4, .height = 4};
+
+	fake.later = true;
+	announce(PV_GPU_QUEUE_CONTROL, 0, &c, sizeof(c));
+	pv_gpu_queue_notify(gpu, PV_GPU_QUEUE_CONTROL);
+	pv_gpu_reset(gpu);
+	assert_int_equal(fake.destroyed, 1);
+	assert_int_equal(fake.resets, 1);
+	fake.base.events.op_done(fake.base.events.user, fake.op_ids[0], PV_OK);
+
+	/* The same slot is in use again, with another id. */
+	assert_int_equal(pv_gpu_set_driver_features(gpu, PV_VIRTIO_F_VERSION_1), PV_OK);
+	start_queues();
+	announce(PV_GPU_QUEUE_CONTROL, 0, &c, sizeof(c));
+	pv_gpu_queue_notify(gpu, PV_GPU_QUEUE_CONTROL);
+	fake.base.events.op_done(fake.base.events.user, fake.op_ids[0], PV_OK);
+	assert_int_equal(guest.queues[0].used.idx, 0);
+	fake.base.events.op_done(fake.base.events.user, fake.op_ids[1], PV_OK);
+	assert_int_equal(guest.queues[0].used.idx, 0); /* now the fence */
+	fake.base.events.fence_signalled(fake.base.events.user, fake.fence_ids[0]);
+	assert_int_equal(guest.queues[0].used.idx, 1);
+}
+
+static void announcing_a_buffer_twice_breaks_the_queue(void **state)
+{
+	(void)state;
+	struct pv_gpu_resource_create_2d c = {HDR(RESOURCE_CREATE_2D), .format = 1, .width = 1, .height = 1};
+
+	fake.later = true;
+	pv_log_set_level(PV_LOG_ERROR);
+	for (unsigned i = 0; i <= QUEUE_SIZE; i++) {
+		c.resource_id = i + 1;
+		if (i < 60)
+			announce(PV_GPU_QUEUE_CONTROL, 0, &c, sizeof(c));
+		else
+			announce(PV_GPU_QUEUE_CONTROL, 1, &(struct pv_gpu_resource_ref){HDR(RESOURCE_UNREF)},
+				 sizeof(struct pv_gpu_resource_ref));
+		pv_gpu_queue_notify(gpu, PV_GPU_QUEUE_CONTROL);
+	}
+	/* 60 wait, the rest were answered at once: still whole. */
+	assert_int_equal(resets_needed, 0);
+	for (unsigned i = 0; i < 5; i++) {
+		c.resource_id = 1000 + i;
+		if (fake.nr_ops < 64)
+			announce(PV_GPU_QUEUE_CONTROL, 0, &c, sizeof(c));
+		else
+			break;
+		pv_gpu_queue_notify(gpu, PV_GPU_QUEUE_CONTROL);
+	}
+	announce(PV_GPU_QUEUE_CONTROL, 0, &c, sizeof(c));
+	pv_gpu_queue_notify(gpu, PV_GPU_QUEUE_CONTROL);
+	assert_int_equal(resets_needed, 1);
+}
+
+static void display_info_waits_for_the_display_that_decides(void **state)
+{
+	(void)state;
+	struct pv_gpu_ctrl_hdr c = {.type = PV_GPU_CMD_GET_DISPLAY_INFO};
+	struct pv_output outputs[2] = {{.enabled = true, .width = 1024, .height = 768}, {0}};
+
+	screen.base.ops = &asking_screen_ops;
+	announce(PV_GPU_QUEUE_CONTROL, 0, &c, sizeof(c));
+	announce(PV_GPU_QUEUE_CONTROL, 1, &c, sizeof(c));
+	pv_gpu_queue_notify(gpu, PV_GPU_QUEUE_CONTROL);
+	assert_int_equal(screen.queries, 2);
+	assert_int_equal(guest.queues[0].used.idx, 0);
+	/* Meanwhile other commands go on. */
+	announce(PV_GPU_QUEUE_CONTROL, 2, &(struct pv_gpu_resource_ref){HDR(RESOURCE_UNREF)}, sizeof(struct pv_gpu_resource_ref));
+	pv_gpu_queue_notify(gpu, PV_GPU_QUEUE_CONTROL);
+	assert_int_equal(guest.queues[0].used.idx, 1);
+
+	assert_int_equal(pv_gpu_update_outputs(gpu, outputs, 2), PV_OK);
+	assert_int_equal(config_changes, 0);
+	pv_gpu_outputs_queried(gpu);
+	assert_int_equal(guest.queues[0].used.idx, 3);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(guest.response[i].hdr.type, PV_GPU_RESP_OK_DISPLAY_INFO);
+		assert_int_equal(guest.response[i].display_info.pmodes[0].r.width, 1024);
+		assert_int_equal(guest.response[i].display_info.pmodes[1].enabled, 0);
+	}
+}
+
+static void resize_raises_the_event(void **state)
+{
+	(void)state;
+	struct pv_output outputs[3] = {{.enabled = true, .width = 1024, .height = 768}};
+	struct pv_gpu_config config;
+	uint32_t one = 1;
+
+	assert_int_equal(pv_gpu_set_outputs(gpu, outputs, 3), PV_ERR_ARGUMENT);
+	outputs[0].height = 0;
+	assert_int_equal(pv_gpu_set_outputs(gpu, outputs, 1), PV_ERR_ARGUMENT);
+	outputs[0].height = 768;
+	assert_int_equal(pv_gpu_set_outputs(gpu, outputs, 1), PV_OK);
+	assert_int_equal(config_changes, 1);
+	pv_gpu_config_read(gpu, 0, &config, sizeof(config));
+	assert_int_equal(config.events_read, PV_GPU_EVENT_DISPLAY);
+	assert_int_equal(config.num_scanouts, 2);
+	pv_gpu_config_write(gpu, 4, &one, 4);
+	pv_gpu_config_write(gpu, 8, &one, 4); /* read-only */
+	pv_gpu_config_read(gpu, 0, &config, sizeof(config));
+	assert_int_equal(config.events_read, 0);
+	assert_int_equal(config.num_scanouts, 2);
+
+	uint8_t beyond[8];
+	memset(beyond, 0xee, sizeof(beyond));
+	pv_gpu_config_read(gpu, sizeof(config) - 4, beyond, sizeof(beyond));
+	for (int i = 0; i < 8; i++)
+		assert_int_equal(beyond[i], 0);
+	pv_gpu_config_read(gpu, UINT32_MAX, beyond, sizeof(beyond));
+	pv_gpu_config_write(gpu, UINT32_MAX, beyond, sizeof(beyond));
+}
+
+static uint32_t transfer(uint32_t id, struct pv_gpu_wire_rect r, uint64_t offset)
+{
+	return RUN(pv_gpu_transfer_to_host_2d, HDR(TRANSFER_TO_HOST_2D), .r = r, .offset = offset, .resource_id = id);
+}
+
+static uint32_t flush(uint32_t id, struct pv_gpu_wire_rect r)
+{
+	return RUN(pv_gpu_resource_flush, HDR(RESOURCE_FLUSH), .r = r, .resource_id = id);
+}
+
+static uint32_t set_scanout(uint32_t scanout, uint32_t id, struct pv_gpu_wire_rect r)
+{
+	return RUN(pv_gpu_set_scanout, HDR(SET_SCANOUT), .r = r, .scanout_id = scanout, .resource_id = id);
+}
+
+static void pixels_reach_each_head_that_shows_them(void **state)
+{
+	(void)state;
+	assert_int_equal(create_2d(1, 64, 32), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(attach_pixels(1), PV_GPU_RESP_OK_NODATA);
+	for (uint32_t i = 0; i < 64 * 32; i++)
+		guest.pixels[i] = 0xff000000 | i;
+	assert_int_equal(set_scanout(0, 1, (struct pv_gpu_wire_rect){0, 0, 40, 32}), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(set_scanout(1, 1, (struct pv_gpu_wire_rect){32, 8, 32, 16}), PV_GPU_RESP_OK_NODATA);
+	/* A rectangle in the middle, its backing at the same place with the picture's stride. */
+	assert_int_equal(transfer(1, (struct pv_gpu_wire_rect){30, 4, 20, 10}, (4 * 64 + 30) * 4), PV_GPU_RESP_OK_NODATA);
+	screen.damages = 0;
+	assert_int_equal(flush(1, (struct pv_gpu_wire_rect){30, 4, 20, 10}), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(screen.damages, 2);
+	assert_memory_equal(&screen.damage[0], (&(struct pv_rect){30, 4, 10, 10}), sizeof(struct pv_rect));
+	assert_memory_equal(&screen.damage[1], (&(struct pv_rect){0, 0, 18, 6}), sizeof(struct pv_rect));
+
+	static uint32_t got[64 * 32];
+	pv_frame_read_xrgb(screen.frame[0], &(struct pv_rect){0, 0, 64, 32}, got, 64 * 4);
+	for (uint32_t y = 0; y < 32; y++)
+		for (uint32_t x = 0; x < 64; x++) {
+			bool inside = x >= 30 && x < 50 && y >= 4 && y < 14;
+
+			assert_int_equal(got[y * 64 + x], inside ? (0xff000000 | (y * 64 + x)) : 0);
+		}
+	/* Gone resources switch their heads off. */
+	assert_int_equal(RUN(pv_gpu_resource_ref, HDR(RESOURCE_UNREF), .resource_id = 1), PV_GPU_RESP_OK_NODATA);
+	assert_null(screen.frame[0]);
+	assert_null(screen.frame[1]);
+	assert_int_equal(interrupts[0] > 0, 1);
+}
+
+static void transfers_stay_inside_picture_and_backing(void **state)
+{
+	(void)state;
+	assert_int_equal(create_2d(1, 256, 256), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(transfer(1, (struct pv_gpu_wire_rect){0, 0, 1, 1}, 0), PV_GPU_RESP_ERR_UNSPEC);
+	assert_int_equal(attach_pixels(1), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(attach_pixels(1), PV_GPU_RESP_ERR_UNSPEC);
+	const uint32_t big = 0xffffffff;
+	assert_int_equal(transfer(1, (struct pv_gpu_wire_rect){0, 0, 257, 1}, 0), PV_GPU_RESP_ERR_INVALID_PARAMETER);
+	assert_int_equal(transfer(1, (struct pv_gpu_wire_rect){big, 0, 2, 1}, 0), PV_GPU_RESP_ERR_INVALID_PARAMETER);
+	assert_int_equal(transfer(1, (struct pv_gpu_wire_rect){1, 1, big, big}, 0), PV_GPU_RESP_ERR_INVALID_PARAMETER);
+	assert_int_equal(transfer(1, (struct pv_gpu_wire_rect){0, 0, 256, 256}, 4), PV_GPU_RESP_ERR_INVALID_PARAMETER);
+	assert_int_equal(transfer(1, (struct pv_gpu_wire_rect){0, 0, 1, 1}, UINT64_MAX), PV_GPU_RESP_ERR_INVALID_PARAMETER);
+	assert_int_equal(transfer(1, (struct pv_gpu_wire_rect){0, 0, 1, 1}, sizeof(guest.pixels) - 4), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(transfer(1, (struct pv_gpu_wire_rect){0, 0, 256, 256}, 0), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(transfer(2, (struct pv_gpu_wire_rect){0, 0, 1, 1}, 0), PV_GPU_RESP_ERR_INVALID_RESOURCE_ID);
+	assert_int_equal(flush(1, (struct pv_gpu_wire_rect){1, 0, 256, 1}), PV_GPU_RESP_ERR_INVALID_PARAMETER);
+	assert_int_equal(set_scanout(0, 1, (struct pv_gpu_wire_rect){0, 0, 0, 1}), PV_GPU_RESP_ERR_INVALID_PARAMETER);
+	assert_int_equal(set_scanout(2, 1, (struct pv_gpu_wire_rect){0, 0, 1, 1}), PV_GPU_RESP_ERR_INVALID_SCANOUT_ID);
+}
+
+static void host_memory_has_a_limit_and_comes_back(void **state)
+{
+	(void)state;
+	struct pv_gpu_stats stats;
+
+	assert_int_equal(create_2d(1, 512, 256), PV_GPU_RESP_OK_NODATA); /* half of the MiB */
+	assert_int_equal(create_2d(2, 512, 257), PV_GPU_RESP_ERR_OUT_OF_MEMORY);
+	assert_int_equal(create_2d(2, 512, 256), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(create_2d(3, 1, 1), PV_GPU_RESP_ERR_OUT_OF_MEMORY);
+	assert_int_equal(create_2d(2, 1, 1), PV_GPU_RESP_ERR_INVALID_RESOURCE_ID);
+	assert_int_equal(create_2d(0, 1, 1), PV_GPU_RESP_ERR_INVALID_RESOURCE_ID);
+	assert_int_equal(create_2d(4, 0xffffffff, 0xffffffff), PV_GPU_RESP_ERR_INVALID_PARAMETER);
+	assert_int_equal(RUN(pv_gpu_resource_ref, HDR(RESOURCE_UNREF), .resource_id = 1), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(create_2d(3, 16, 16), PV_GPU_RESP_OK_NODATA);
+	pv_gpu_reset(gpu);
+	pv_gpu_get_stats(gpu, &stats);
+	assert_int_equal(stats.host_bytes, 0);
+	assert_int_equal(stats.resources, 0);
+}
+
+static uint32_t create_blob(uint32_t id, uint64_t size)
+{
+	struct {
+		struct pv_gpu_create_blob cmd;
+		struct pv_gpu_mem_entry entries[2];
+	} c = {.cmd = {HDR(RESOURCE_CREATE_BLOB), .resource_id = id, .blob_mem = PV_GPU_BLOB_MEM_GUEST, .nr_entries = 2,
+		       .size = size},
+	       /* the two halves the wrong way round */
+	       .entries = {{.addr = address(guest.pixels) + 8192, .length = 8192},
+			   {.addr = address(guest.pixels), .length = 8192}}};
+	return run(&c, sizeof(c));
+}
+
+static uint32_t set_scanout_blob(uint32_t scanout, uint32_t id, uint32_t width, uint32_t height, uint32_t stride, uint32_t offset)
+{
+	return RUN(pv_gpu_set_scanout_blob, HDR(SET_SCANOUT_BLOB), .r = {0, 0, width, height}, .scanout_id = scanout,
+		   .resource_id = id, .width = width, .height = height, .format = PV_GPU_FORMAT_B8G8R8X8,
+		   .strides = {stride}, .offsets = {offset});
+}
+
+static void blobs_are_fetched_when_somebody_looks(void **state)
+{
+	(void)state;
+	uint32_t pixel;
+
+	assert_int_equal(create_blob(7, 16384), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(create_blob(8, 16385), PV_GPU_RESP_ERR_INVALID_PARAMETER);
+	assert_int_equal(flush(7, (struct pv_gpu_wire_rect){0, 0, 9999, 9999}), PV_GPU_RESP_OK_NODATA); /* never shown */
+	assert_int_equal(set_scanout_blob(0, 7, 64, 64, 256, 0), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(set_scanout_blob(0, 7, 64, 64, 256, 4), PV_GPU_RESP_ERR_INVALID_PARAMETER);
+	assert_int_equal(set_scanout_blob(0, 7, 64, 64, 255, 0), PV_GPU_RESP_ERR_INVALID_PARAMETER);
+	assert_int_equal(set_scanout_blob(0, 7, 0x40000001, 1, 4, 0), PV_GPU_RESP_ERR_INVALID_PARAMETER);
+
+	guest.pixels[2048 + 65] = 0x112233; /* row 1, column 1 of the first half */
+	assert_int_equal(flush(7, (struct pv_gpu_wire_rect){0, 0, 64, 64}), PV_GPU_RESP_OK_NODATA);
+	pv_frame_read_xrgb(screen.frame[0], &(struct pv_rect){1, 1, 1, 1}, &pixel, 4);
+	assert_int_equal(pixel, 0x112233);
+	/* Without a flush the picture stays. */
+	guest.pixels[2048 + 65] = 0x445566;
+	pv_frame_read_xrgb(screen.frame[0], &(struct pv_rect){1, 1, 1, 1}, &pixel, 4);
+	assert_int_equal(pixel, 0x112233);
+	assert_int_equal(flush(7, (struct pv_gpu_wire_rect){1, 1, 1, 1}), PV_GPU_RESP_OK_NODATA);
+
+	/* The head goes off: who kept the frame has its last picture. */
+	struct pv_frame *kept = pv_frame_ref(screen.frame[0]);
+	assert_int_equal(RUN(pv_gpu_resource_ref, HDR(RESOURCE_UNREF), .resource_id = 7), PV_GPU_RESP_OK_NODATA);
+	assert_null(screen.frame[0]);
+	guest.pixels[2048 + 65] = 0;
+	pv_frame_read_xrgb(kept, &(struct pv_rect){1, 1, 1, 1}, &pixel, 4);
+	assert_int_equal(pixel, 0x445566);
+	pv_frame_unref(kept);
+}
+
+static void one_blob_has_one_layout_on_all_heads(void **state)
+{
+	(void)state;
+	struct pv_gpu_stats stats;
+
+	assert_int_equal(create_blob(7, 16384), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(set_scanout_blob(0, 7, 64, 32, 256, 0), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(set_scanout_blob(1, 7, 64, 32, 256, 0), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(set_scanout_blob(1, 7, 32, 32, 256, 0), PV_GPU_RESP_ERR_INVALID_PARAMETER);
+	assert_int_equal(set_scanout_blob(0, 0, 0, 0, 0, 0), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(set_scanout_blob(1, 7, 32, 32, 256, 0), PV_GPU_RESP_OK_NODATA);
+	pv_gpu_get_stats(gpu, &stats);
+	assert_int_equal(stats.host_bytes, 32 * 32 * 4);
+	assert_int_equal(set_scanout(0, 7, (struct pv_gpu_wire_rect){0, 0, 8, 8}), PV_GPU_RESP_ERR_INVALID_RESOURCE_ID);
+	assert_int_equal(transfer(7, (struct pv_gpu_wire_rect){0, 0, 8, 8}, 0), PV_GPU_RESP_OK_NODATA);
+}
+
+static void cursor(void **state)
+{
+	(void)state;
+	struct pv_gpu_update_cursor c = {.hdr = {.type = PV_GPU_CMD_UPDATE_CURSOR}, .scanout_id = 1, .x = 10,
+					 .y = (uint32_t)-5, .resource_id = 1, .hot_x = 3, .hot_y = 4};
+
+	assert_int_equal(create_2d(1, 64, 64), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(create_2d(2, 32, 64), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(attach_pixels(1), PV_GPU_RESP_OK_NODATA);
+	for (uint32_t i = 0; i < 64 * 64; i++)
+		guest.pixels[i] = 0xff000000 | i;
+	assert_int_equal(transfer(1, (struct pv_gpu_wire_rect){0, 0, 64, 64}, 0), PV_GPU_RESP_OK_NODATA);
+
+	announce(PV_GPU_QUEUE_CURSOR, 0, &c, sizeof(c));
+	pv_gpu_queue_notify(gpu, PV_GPU_QUEUE_CURSOR);
+	assert_int_equal(interrupts[1], 1);
+	assert_int_equal(screen.cursor_sets, 1);
+	assert_true(screen.cursor.visible);
+	assert_int_equal(screen.cursor.scanout_id, 1);
+	assert_int_equal(screen.cursor.y, -5);
+	assert_int_equal(screen.cursor.hot_y, 4);
+	assert_int_equal(screen.cursor.pixels[1234], 0xff000000 | 1234);
+
+	c.hdr.type = PV_GPU_CMD_MOVE_CURSOR;
+	c.x = 11;
+	announce(PV_GPU_QUEUE_CURSOR, 0, &c, sizeof(c));
+	pv_gpu_queue_notify(gpu, PV_GPU_QUEUE_CURSOR);
+	assert_int_equal(screen.cursor_moves, 1);
+	assert_int_equal(screen.cursor.x, 11);
+
+	c.hdr.type = PV_GPU_CMD_UPDATE_CURSOR;
+	const uint32_t bad[][4] = {{2, 1, 0, 0}, {1, 9, 0, 0}, {1, 1, 64, 0}, {77, 1, 0, 0}};
+	for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+		struct pv_gpu_update_cursor b = c;
+
+		b.resource_id = bad[i][0];
+		b.scanout_id = bad[i][1];
+		b.hot_x = bad[i][2];
+		announce(PV_GPU_QUEUE_CURSOR, 0, &b, sizeof(b));
+		pv_gpu_queue_notify(gpu, PV_GPU_QUEUE_CURSOR);
+		assert_true(guest.response[0].hdr.type >= PV_GPU_RESP_ERR_UNSPEC);
+	}
+	assert_int_equal(screen.cursor_sets, 1);
+	pv_gpu_reset(gpu);
+	assert_false(screen.cursor.visible);
+}
+
+static void every_wrong_command_gets_an_error(void **state)
+{
+	(void)state;
+	uint8_t bytes[256];
+
+	/* Every type, too short and with nonsense: an answer each time. */
+	for (uint32_t type = 0; type < 0x400; type++)
+		for (size_t len = 0; len <= 128; len += 8) {
+			memset(bytes, 0xff, sizeof(bytes));
+			memcpy(bytes, &(struct pv_gpu_ctrl_hdr){.type = type}, sizeof(struct pv_gpu_ctrl_hdr));
+			uint16_t before = guest.queues[0].used.idx;
+			uint32_t answer = run(bytes, len);
+
+			assert_int_equal((uint16_t)(guest.queues[0].used.idx - before), 1);
+			if (answer < PV_GPU_RESP_ERR_UNSPEC)
+				assert_int_equal(type, PV_GPU_CMD_GET_DISPLAY_INFO);
+		}
+	/* Features decide. */
+	pv_gpu_reset(gpu);
+	assert_int_equal(pv_gpu_set_driver_features(gpu, PV_VIRTIO_F_VERSION_1), PV_OK);
+	assert_int_equal(pv_gpu_set_driver_features(gpu, 1ull << PV_GPU_F_VIRGL), PV_ERR_GUEST);
+	start_queues();
+	assert_int_equal(create_blob(1, 4096), PV_GPU_RESP_ERR_UNSPEC);
+	assert_int_equal(RUN(pv_gpu_get_edid, HDR(GET_EDID)), PV_GPU_RESP_ERR_UNSPEC);
+	assert_int_equal(create_2d(1, 1, 1), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(RUN(pv_gpu_resource_ref, HDR(RESOURCE_ASSIGN_UUID), .resource_id = 1), PV_GPU_RESP_ERR_UNSPEC);
+}
+
+static void uuid_and_edid(void **state)
+{
+	(void)state;
+	uint8_t first[16];
+
+	assert_int_equal(create_2d(1, 1, 1), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(create_2d(2, 1, 1), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(RUN(pv_gpu_resource_ref, HDR(RESOURCE_ASSIGN_UUID), .resource_id = 1), PV_GPU_RESP_OK_RESOURCE_UUID);
+	memcpy(first, guest.response[0].uuid.uuid, 16);
+	assert_int_equal(RUN(pv_gpu_resource_ref, HDR(RESOURCE_ASSIGN_UUID), .resource_id = 1), PV_GPU_RESP_OK_RESOURCE_UUID);
+	assert_memory_equal(first, guest.response[0].uuid.uuid, 16);
+	assert_int_equal(RUN(pv_gpu_resource_ref, HDR(RESOURCE_ASSIGN_UUID), .resource_id = 2), PV_GPU_RESP_OK_RESOURCE_UUID);
+	assert_memory_not_equal(first, guest.response[0].uuid.uuid, 16);
+
+	assert_int_equal(RUN(pv_gpu_get_edid, HDR(GET_EDID), .scanout = 1), PV_GPU_RESP_OK_EDID);
+	assert_int_equal(guest.response[0].edid.size % 128, 0);
+	assert_memory_equal(guest.response[0].edid.edid, "\0\xff\xff\xff\xff\xff\xff\0", 8);
+	assert_int_equal(RUN(pv_gpu_get_edid, HDR(GET_EDID), .scanout = 2), PV_GPU_RESP_ERR_INVALID_SCANOUT_ID);
+}
+
+static void a_later_display_is_told_everything(void **state)
+{
+	(void)state;
+	assert_int_equal(create_2d(1, 64, 32), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(set_scanout(1, 1, (struct pv_gpu_wire_rect){0, 0, 64, 32}), PV_GPU_RESP_OK_NODATA);
+	pv_gpu_remove_display(gpu, &screen.base);
+	assert_true(screen.destroyed);
+	memset(&screen, 0, sizeof(screen));
+	screen.base.ops = &screen_ops;
+	pv_gpu_add_display(gpu, &screen.base);
+	assert_non_null(screen.frame[1]);
+	assert_memory_equal(&screen.damage[1], (&(struct pv_rect){0, 0, 64, 32}), sizeof(struct pv_rect));
+}
+
+int main(void)
+{
+#define TEST(name, up) cmocka_unit_test_setup_teardown(name, up, tear_down)
+	const struct CMUnitTest tests[] = {
+	    TEST(pending_ops_answer_later_and_in_their_own_order, set_up_fake),
+	    TEST(fences_hold_the_answer_back_even_of_failed_commands, set_up_fake),
+	    TEST(answers_after_a_reset_find_nothing, set_up_fake),
+	    TEST(announcing_a_buffer_twice_breaks_the_queue, set_up_fake),
+	    TEST(display_info_waits_for_the_display_that_decides, set_up_2d),
+	    TEST(resize_raises_the_event, set_up_2d),
+	    TEST(pixels_reach_each_head_that_shows_them, set_up_2d),
+	    TEST(transfers_stay_inside_picture_and_backing, set_up_2d),
+	    TEST(host_memory_has_a_limit_and_comes_back, set_up_2d),
+	    TEST(blobs_are_fetched_when_somebody_looks, set_up_2d),
+	    TEST(one_blob_has_one_layout_on_all_heads, set_up_2d),
+	    TEST(cursor, set_up_2d),
+	    TEST(every_wrong_command_gets_an_error, set_up_2d),
+	    TEST(uuid_and_edid, set_up_2d),
+	    TEST(a_later_display_is_told_everything, set_up_2d),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
