@@ -2,7 +2,9 @@
 # shellcheck shell=bash
 # Shared by ./run and the scripts beside this file: messages, progress, the cache directory, the Debian mirror.
 
-pv_cache=${PVGPU_CACHE:-${XDG_CACHE_HOME:-${HOME:?set HOME, or PVGPU_CACHE}/.cache}/pvgpu}
+if [ -z "${HOME:-}" ]; then HOME=$(getent passwd "$(id -u)" | cut -d: -f6); fi
+export HOME
+pv_cache=${PVGPU_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pvgpu}
 
 say() { printf '%s\n' "$*" >&2; }
 

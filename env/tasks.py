@@ -84,9 +84,7 @@ def run(command, **keywords):
 
 def sources(*suffixes):
     """Tracked and new files with one of the suffixes."""
-    listing = subprocess.run(
-        ["git", "-c", f"safe.directory={TOP}", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=TOP, check=True, capture_output=True, text=True).stdout.splitlines()
+    listing = git("ls-files", "--cached", "--others", "--exclude-standard").decode().splitlines()
     return sorted(name for name in set(listing) if name.endswith(suffixes) and (TOP / name).exists())
 
 
@@ -97,19 +95,30 @@ def verb_build(arguments):
     build("build" if flavour == "gcc" else f"build/{flavour}")
 
 
+def git(*arguments):
+    """The output of git, as bytes. The checkout may be another user's: the environment is entered as root."""
+    return subprocess.run(["git", "-c", f"safe.directory={TOP}", *arguments], cwd=TOP, check=True, capture_output=True).stdout
+
+
 def verb_fmt(arguments):
     parser = argparse.ArgumentParser(prog="./run fmt", description="Format the C sources in place.")
     parser.add_argument("--staged", action="store_true", help="only what is staged for a commit, and stage the result")
-    staged = parser.parse_args(arguments).staged
-    names = sources(".c", ".h")
-    if staged:
-        listing = subprocess.run(["git", "-c", f"safe.directory={TOP}", "diff", "--cached", "--name-only",
-                                  "--diff-filter=ACM"], cwd=TOP, check=True, capture_output=True, text=True)
-        names = [name for name in listing.stdout.splitlines() if name in names]
-    if names:
-        run(["clang-format", "-i", *names])
-        if staged:
-            run(["git", "-c", f"safe.directory={TOP}", "add", "--", *names])
+    if not parser.parse_args(arguments).staged:
+        run(["clang-format", "-i", *sources(".c", ".h")])
+        return
+    staged = git("diff", "--cached", "--name-only", "--diff-filter=ACMR").decode().splitlines()
+    changed_since = set(git("diff", "--name-only").decode().splitlines())
+    whole = [name for name in staged if name.endswith((".c", ".h")) and name not in changed_since]
+    if whole:
+        run(["clang-format", "-i", *whole])
+        git("add", "--", *whole)
+    # Of a file staged in part the rest must stay out of the commit, so it is looked at only.
+    for name in staged:
+        if name.endswith((".c", ".h")) and name in changed_since:
+            result = subprocess.run(["clang-format", "--dry-run", "-Werror", f"--assume-filename={name}"], cwd=TOP, check=False,
+                                    input=git("show", f":{name}"))
+            if result.returncode:
+                raise Failure(f"what is staged of {name} is not formatted: ./run fmt, then stage it again")
 
 
 def verb_test(arguments):
