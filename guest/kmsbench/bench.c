@@ -29,9 +29,9 @@
 #include "program.h"
 
 #define WARM_UP_UPDATES 8u
-#define WARM_UP_TRIPS 64u
-#define WINDOW_NS 250000000u
-#define WINDOWS_MAX 4096u
+#define WARM_UP_TRIPS   64u
+#define WINDOW_NS       250000000u
+#define WINDOWS_MAX     4096u
 
 struct bench;
 
@@ -49,9 +49,9 @@ struct bench {
 	uint32_t tick_us;
 	bool draw;
 	struct pv_buffer buffers[2];
-	struct pv_buffer cursors[2]; /* latency by cursor only */
+	struct pv_buffer cursors[2];    /* latency by cursor only */
 	uint32_t plane_id, fb_property; /* atomic only */
-	bool flip_pending; /* pageflip only */
+	bool flip_pending;              /* pageflip only */
 };
 
 static const struct method *find_method(const struct method *methods, size_t count, const char *name)
@@ -89,8 +89,8 @@ static void stay_on_one_cpu(void)
 static void bench_init(struct bench *bench, const struct pv_options *options)
 {
 	static const struct pv_pattern pictures[2] = {
-		{ .kind = PV_PATTERN_GRADIENT },
-		{ .kind = PV_PATTERN_CHECKER },
+	    {.kind = PV_PATTERN_GRADIENT},
+	    {.kind = PV_PATTERN_CHECKER},
 	};
 
 	stay_on_one_cpu();
@@ -138,7 +138,7 @@ static void draw_rect(struct pv_buffer *buffer, uint64_t number, const drmModeCl
 static struct pv_buffer *next_buffer(struct bench *bench, uint64_t number)
 {
 	struct pv_buffer *buffer = &bench->buffers[(number + 1) % 2];
-	const drmModeClip whole = { 0, 0, (uint16_t)bench->width, (uint16_t)bench->height };
+	const drmModeClip whole = {0, 0, (uint16_t)bench->width, (uint16_t)bench->height};
 
 	if (bench->draw)
 		draw_rect(buffer, number, &whole);
@@ -153,7 +153,8 @@ static void update_atomic(struct bench *bench, uint64_t number)
 						 next_buffer(bench, number)->fb_id) < 0)
 		pv_die("out of memory");
 	if (drmModeAtomicCommit(bench->kms.fd, request, 0, NULL) != 0)
-		pv_die("%s: an atomic commit failed: %s. Try --method pageflip or dirty", bench->kms.path, strerror(errno));
+		pv_die("%s: an atomic commit failed: %s. Try --method pageflip or dirty", bench->kms.path,
+		       strerror(errno));
 	drmModeAtomicFree(request);
 }
 
@@ -167,8 +168,8 @@ static void note_flip(int fd, unsigned sequence, unsigned seconds, unsigned micr
 
 static void update_pageflip(struct bench *bench, uint64_t number)
 {
-	drmEventContext events = { .version = 2, .page_flip_handler = note_flip };
-	struct pollfd event = { .fd = bench->kms.fd, .events = POLLIN };
+	drmEventContext events = {.version = 2, .page_flip_handler = note_flip};
+	struct pollfd event = {.fd = bench->kms.fd, .events = POLLIN};
 
 	bench->flip_pending = true;
 	if (drmModePageFlip(bench->kms.fd, bench->head->crtc_id, next_buffer(bench, number)->fb_id,
@@ -194,7 +195,7 @@ static void mark_dirty(struct bench *bench, uint64_t number, drmModeClip clip)
 
 static void update_dirty(struct bench *bench, uint64_t number)
 {
-	mark_dirty(bench, number, (drmModeClip){ 0, 0, (uint16_t)bench->width, (uint16_t)bench->height });
+	mark_dirty(bench, number, (drmModeClip){0, 0, (uint16_t)bench->width, (uint16_t)bench->height});
 }
 
 static void update_damage(struct bench *bench, uint64_t number)
@@ -204,8 +205,8 @@ static void update_damage(struct bench *bench, uint64_t number)
 	const uint32_t y = (uint32_t)(number * 37 % (bench->height - bench->rect_height + 1));
 
 	mark_dirty(bench, number,
-		   (drmModeClip){ (uint16_t)x, (uint16_t)y, (uint16_t)(x + bench->rect_width),
-				  (uint16_t)(y + bench->rect_height) });
+		   (drmModeClip){(uint16_t)x, (uint16_t)y, (uint16_t)(x + bench->rect_width),
+				 (uint16_t)(y + bench->rect_height)});
 }
 
 static uint64_t process_cpu_ns(void)
@@ -280,7 +281,7 @@ static void measure_rate(struct bench *bench, const char *name, const struct met
 	pv_kms_barrier(&bench->kms);
 	const uint64_t cpu_start_ns = process_cpu_ns(), start_ns = pv_now_ns();
 	const uint64_t stop_ns = start_ns + (uint64_t)(seconds * 1e9);
-	windows = (struct windows){ .start_ns = start_ns, .start_number = number };
+	windows = (struct windows){.start_ns = start_ns, .start_number = number};
 	do {
 		method->update(bench, number++);
 		now_ns = pv_now_ns();
@@ -318,9 +319,9 @@ static void prepare_atomic(struct bench *bench)
 int pv_run_flip(const struct pv_options *options)
 {
 	static const struct method methods[] = {
-		{ "atomic", update_atomic },
-		{ "pageflip", update_pageflip },
-		{ "dirty", update_dirty },
+	    {"atomic", update_atomic},
+	    {"pageflip", update_pageflip},
+	    {"dirty", update_dirty},
 	};
 	const struct method *method = find_method(methods, sizeof(methods) / sizeof(methods[0]), options->method);
 	struct bench bench;
@@ -337,7 +338,7 @@ int pv_run_flip(const struct pv_options *options)
 
 int pv_run_damage(const struct pv_options *options)
 {
-	static const struct method method = { "dirty", update_damage };
+	static const struct method method = {"dirty", update_damage};
 	struct bench bench;
 
 	if (options->rect_width > options->width || options->rect_height > options->height)
@@ -379,7 +380,7 @@ static uint64_t trip_dirty(struct bench *bench, uint64_t number)
 {
 	const uint64_t start_ns = pv_now_ns();
 
-	mark_dirty(bench, number, (drmModeClip){ 0, 0, 1, 1 });
+	mark_dirty(bench, number, (drmModeClip){0, 0, 1, 1});
 	return pv_now_ns() - start_ns;
 }
 
@@ -400,7 +401,7 @@ int pv_run_latency(const struct pv_options *options)
 	static const struct {
 		const char *name;
 		uint64_t (*trip)(struct bench *bench, uint64_t number);
-	} methods[] = { { "resource", trip_resource }, { "cursor", trip_cursor }, { "dirty", trip_dirty } };
+	} methods[] = {{"resource", trip_resource}, {"cursor", trip_cursor}, {"dirty", trip_dirty}};
 	const char *wanted = options->method ? options->method : methods[0].name;
 	size_t chosen = 0;
 	struct bench bench;

@@ -71,7 +71,7 @@ int pv_run_heads(const struct pv_options *options)
 
 static void print_fourcc(uint32_t fourcc)
 {
-	const char text[5] = { (char)fourcc, (char)(fourcc >> 8), (char)(fourcc >> 16), (char)(fourcc >> 24), '\0' };
+	const char text[5] = {(char)fourcc, (char)(fourcc >> 8), (char)(fourcc >> 16), (char)(fourcc >> 24), '\0'};
 
 	pv_json_string(text);
 }
@@ -108,7 +108,7 @@ int pv_run_formats(const struct pv_options *options)
 
 static int open_uevents(void)
 {
-	const struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = 1 };
+	const struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = 1};
 	const int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
 
 	if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) != 0)
@@ -175,7 +175,7 @@ static void report_uevent(struct pv_kms *kms, int fd, uint64_t start_ns)
 int pv_run_watch(const struct pv_options *options)
 {
 	struct pv_kms kms;
-	struct pollfd events = { .fd = open_uevents(), .events = POLLIN };
+	struct pollfd events = {.fd = open_uevents(), .events = POLLIN};
 	const uint64_t start_ns = pv_now_ns();
 	const uint64_t stop_ns = start_ns + (uint64_t)(options->seconds * 1e9);
 

@@ -18,18 +18,18 @@
 #define CARDS_MAX 16
 
 /* What virtio_gpu's resource ioctl wants where the device has a 3D renderer; ignored by a 2D device. */
-#define PIPE_TEXTURE_2D 2u
+#define PIPE_TEXTURE_2D         2u
 #define PIPE_BIND_RENDER_TARGET 2u
 
 const struct pv_virtio_format pv_virtio_formats[8] = {
-	{ "b8g8r8a8", 1, { .blue = 0, .green = 1, .red = 2, .alpha = 3 } },
-	{ "b8g8r8x8", 2, { .blue = 0, .green = 1, .red = 2, .alpha = 3 } },
-	{ "a8r8g8b8", 3, { .alpha = 0, .red = 1, .green = 2, .blue = 3 } },
-	{ "x8r8g8b8", 4, { .alpha = 0, .red = 1, .green = 2, .blue = 3 } },
-	{ "r8g8b8a8", 67, { .red = 0, .green = 1, .blue = 2, .alpha = 3 } },
-	{ "x8b8g8r8", 68, { .alpha = 0, .blue = 1, .green = 2, .red = 3 } },
-	{ "a8b8g8r8", 121, { .alpha = 0, .blue = 1, .green = 2, .red = 3 } },
-	{ "r8g8b8x8", 134, { .red = 0, .green = 1, .blue = 2, .alpha = 3 } },
+    {"b8g8r8a8", 1, {.blue = 0, .green = 1, .red = 2, .alpha = 3}},
+    {"b8g8r8x8", 2, {.blue = 0, .green = 1, .red = 2, .alpha = 3}},
+    {"a8r8g8b8", 3, {.alpha = 0, .red = 1, .green = 2, .blue = 3}},
+    {"x8r8g8b8", 4, {.alpha = 0, .red = 1, .green = 2, .blue = 3}},
+    {"r8g8b8a8", 67, {.red = 0, .green = 1, .blue = 2, .alpha = 3}},
+    {"x8b8g8r8", 68, {.alpha = 0, .blue = 1, .green = 2, .red = 3}},
+    {"a8b8g8r8", 121, {.alpha = 0, .blue = 1, .green = 2, .red = 3}},
+    {"r8g8b8x8", 134, {.red = 0, .green = 1, .blue = 2, .alpha = 3}},
 };
 
 const struct pv_virtio_format *pv_virtio_format_find(const char *name)
@@ -92,9 +92,10 @@ static void find_card(struct pv_kms *kms)
 			return;
 	}
 	if (kms->fd < 0)
-		pv_die("no display device can be used (%s). Needed is a /dev/dri/card* with a connector: check that the "
-		       "VM has a virtio-gpu, that its driver is loaded (modprobe virtio_gpu) and that you are root",
-		       strerror(first_error));
+		pv_die(
+		    "no display device can be used (%s). Needed is a /dev/dri/card* with a connector: check that the "
+		    "VM has a virtio-gpu, that its driver is loaded (modprobe virtio_gpu) and that you are root",
+		    strerror(first_error));
 }
 
 static void find_heads(struct pv_kms *kms)
@@ -127,12 +128,13 @@ static void find_heads(struct pv_kms *kms)
 		struct pv_head *head = &kms->heads[kms->head_count];
 		const char *type = drmModeGetConnectorTypeName(connector->connector_type);
 		*head = (struct pv_head){
-			.index = kms->head_count++,
-			.crtc_id = resources->crtcs[crtc],
-			.crtc_index = (unsigned)crtc,
-			.connector = connector,
+		    .index = kms->head_count++,
+		    .crtc_id = resources->crtcs[crtc],
+		    .crtc_index = (unsigned)crtc,
+		    .connector = connector,
 		};
-		snprintf(head->name, sizeof(head->name), "%s-%u", type ? type : "Unknown", connector->connector_type_id);
+		snprintf(head->name, sizeof(head->name), "%s-%u", type ? type : "Unknown",
+			 connector->connector_type_id);
 	}
 	drmModeFreeResources(resources);
 	if (kms->head_count == 0)
@@ -235,16 +237,16 @@ const drmModeModeInfo *pv_head_find_mode(const struct pv_head *head, uint32_t wi
 drmModeModeInfo pv_mode_make(uint32_t width, uint32_t height, uint32_t frame_us)
 {
 	drmModeModeInfo mode = {
-		.hdisplay = (uint16_t)width,
-		.hsync_start = (uint16_t)(width + 16),
-		.hsync_end = (uint16_t)(width + 48),
-		.htotal = (uint16_t)(width + 80),
-		.vdisplay = (uint16_t)height,
-		.vsync_start = (uint16_t)(height + 3),
-		.vsync_end = (uint16_t)(height + 8),
-		.vtotal = (uint16_t)(height + 16),
-		.vrefresh = 1000000u / frame_us,
-		.type = DRM_MODE_TYPE_USERDEF,
+	    .hdisplay = (uint16_t)width,
+	    .hsync_start = (uint16_t)(width + 16),
+	    .hsync_end = (uint16_t)(width + 48),
+	    .htotal = (uint16_t)(width + 80),
+	    .vdisplay = (uint16_t)height,
+	    .vsync_start = (uint16_t)(height + 3),
+	    .vsync_end = (uint16_t)(height + 8),
+	    .vtotal = (uint16_t)(height + 16),
+	    .vrefresh = 1000000u / frame_us,
+	    .type = DRM_MODE_TYPE_USERDEF,
 	};
 	const uint64_t clock_khz = (uint64_t)mode.htotal * mode.vtotal * 1000u / frame_us;
 
@@ -263,8 +265,8 @@ uint32_t pv_mode_refresh_mhz(const drmModeModeInfo *mode)
 
 static void add_frame_buffer(struct pv_kms *kms, struct pv_buffer *buffer)
 {
-	const uint32_t handles[4] = { buffer->handle }, offsets[4] = { 0 };
-	const uint32_t pitches[4] = { (uint32_t)buffer->stride_bytes };
+	const uint32_t handles[4] = {buffer->handle}, offsets[4] = {0};
+	const uint32_t pitches[4] = {(uint32_t)buffer->stride_bytes};
 
 	if (drmModeAddFB2(kms->fd, buffer->width, buffer->height, DRM_FORMAT_XRGB8888, handles, pitches, offsets,
 			  &buffer->fb_id, 0) != 0)
@@ -276,55 +278,57 @@ static void map_pixels(struct pv_kms *kms, struct pv_buffer *buffer, uint64_t of
 {
 	buffer->pixels = mmap(NULL, buffer->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, kms->fd, (off_t)offset);
 	if (buffer->pixels == MAP_FAILED)
-		pv_die("%s: a buffer of %zu bytes cannot be mapped: %s", kms->path, buffer->size_bytes, strerror(errno));
+		pv_die("%s: a buffer of %zu bytes cannot be mapped: %s", kms->path, buffer->size_bytes,
+		       strerror(errno));
 }
 
 void pv_buffer_create_dumb(struct pv_kms *kms, struct pv_buffer *buffer, uint32_t width, uint32_t height)
 {
-	struct drm_mode_create_dumb create = { .width = width, .height = height, .bpp = 32 };
+	struct drm_mode_create_dumb create = {.width = width, .height = height, .bpp = 32};
 
 	if (drmIoctl(kms->fd, DRM_IOCTL_MODE_CREATE_DUMB, &create) != 0)
 		pv_die("%s: no dumb buffer of %ux%u: %s. A smaller --size needs less memory", kms->path, width, height,
 		       strerror(errno));
-	struct drm_mode_map_dumb map = { .handle = create.handle };
+	struct drm_mode_map_dumb map = {.handle = create.handle};
 	if (drmIoctl(kms->fd, DRM_IOCTL_MODE_MAP_DUMB, &map) != 0)
 		pv_die("%s: a dumb buffer cannot be mapped: %s", kms->path, strerror(errno));
 	*buffer = (struct pv_buffer){
-		.handle = create.handle,
-		.width = width,
-		.height = height,
-		.stride_bytes = create.pitch,
-		.size_bytes = create.size,
-		.layout = pv_layout_bgra,
-		.is_dumb = true,
+	    .handle = create.handle,
+	    .width = width,
+	    .height = height,
+	    .stride_bytes = create.pitch,
+	    .size_bytes = create.size,
+	    .layout = pv_layout_bgra,
+	    .is_dumb = true,
 	};
 	map_pixels(kms, buffer, map.offset);
 	add_frame_buffer(kms, buffer);
 }
 
 /* Leaves the new resource's GEM handle in the result; ends the program where the driver or the device refuses. */
-static uint32_t create_resource(struct pv_kms *kms, uint32_t width, uint32_t height, uint32_t format, uint32_t size_bytes)
+static uint32_t create_resource(struct pv_kms *kms, uint32_t width, uint32_t height, uint32_t format,
+				uint32_t size_bytes)
 {
 	struct drm_virtgpu_resource_create create = {
-		.target = PIPE_TEXTURE_2D,
-		.format = format,
-		.bind = PIPE_BIND_RENDER_TARGET,
-		.width = width,
-		.height = height,
-		.depth = 1,
-		.array_size = 1,
-		.size = size_bytes,
+	    .target = PIPE_TEXTURE_2D,
+	    .format = format,
+	    .bind = PIPE_BIND_RENDER_TARGET,
+	    .width = width,
+	    .height = height,
+	    .depth = 1,
+	    .array_size = 1,
+	    .size = size_bytes,
 	};
 
 	if (drmIoctl(kms->fd, DRM_IOCTL_VIRTGPU_RESOURCE_CREATE, &create) != 0)
-		pv_die("%s (%s): no resource of %ux%u in virtio format %u: %s", kms->path, kms->driver, width, height, format,
-		       strerror(errno));
+		pv_die("%s (%s): no resource of %ux%u in virtio format %u: %s", kms->path, kms->driver, width, height,
+		       format, strerror(errno));
 	return create.bo_handle;
 }
 
 static void wait_for_resource(struct pv_kms *kms, uint32_t handle)
 {
-	struct drm_virtgpu_3d_wait wait = { .handle = handle };
+	struct drm_virtgpu_3d_wait wait = {.handle = handle};
 
 	if (drmIoctl(kms->fd, DRM_IOCTL_VIRTGPU_WAIT, &wait) != 0)
 		pv_die("%s: the device did not answer a command within 15 s (%s). Look at the VMM's log", kms->path,
@@ -333,7 +337,7 @@ static void wait_for_resource(struct pv_kms *kms, uint32_t handle)
 
 static void close_handle(struct pv_kms *kms, uint32_t handle)
 {
-	drmIoctl(kms->fd, DRM_IOCTL_GEM_CLOSE, &(struct drm_gem_close){ .handle = handle });
+	drmIoctl(kms->fd, DRM_IOCTL_GEM_CLOSE, &(struct drm_gem_close){.handle = handle});
 }
 
 void pv_buffer_create_virtio(struct pv_kms *kms, struct pv_buffer *buffer, uint32_t width, uint32_t height,
@@ -344,15 +348,15 @@ void pv_buffer_create_virtio(struct pv_kms *kms, struct pv_buffer *buffer, uint3
 	if (!kms->has_virtio_commands)
 		pv_die("--format needs the driver virtio_gpu; %s has %s", kms->path, kms->driver);
 	*buffer = (struct pv_buffer){
-		.width = width,
-		.height = height,
-		.stride_bytes = (size_t)width * 4,
-		.size_bytes = ((size_t)width * height * 4 + page_bytes - 1) / page_bytes * page_bytes,
-		.layout = format->layout,
+	    .width = width,
+	    .height = height,
+	    .stride_bytes = (size_t)width * 4,
+	    .size_bytes = ((size_t)width * height * 4 + page_bytes - 1) / page_bytes * page_bytes,
+	    .layout = format->layout,
 	};
 	buffer->handle = create_resource(kms, width, height, format->id, (uint32_t)buffer->size_bytes);
 	wait_for_resource(kms, buffer->handle);
-	struct drm_virtgpu_map map = { .handle = buffer->handle };
+	struct drm_virtgpu_map map = {.handle = buffer->handle};
 	if (drmIoctl(kms->fd, DRM_IOCTL_VIRTGPU_MAP, &map) != 0)
 		pv_die("%s: a resource cannot be mapped: %s", kms->path, strerror(errno));
 	map_pixels(kms, buffer, map.offset);
@@ -370,8 +374,8 @@ void pv_buffer_destroy(struct pv_kms *kms, struct pv_buffer *buffer)
 void pv_buffer_upload(struct pv_kms *kms, struct pv_buffer *buffer)
 {
 	struct drm_virtgpu_3d_transfer_to_host transfer = {
-		.bo_handle = buffer->handle,
-		.box = { .w = buffer->width, .h = buffer->height, .d = 1 },
+	    .bo_handle = buffer->handle,
+	    .box = {.w = buffer->width, .h = buffer->height, .d = 1},
 	};
 
 	if (!buffer->is_dumb && drmIoctl(kms->fd, DRM_IOCTL_VIRTGPU_TRANSFER_TO_HOST, &transfer) != 0)
@@ -388,9 +392,10 @@ void pv_head_show(struct pv_kms *kms, struct pv_head *head, struct pv_buffer *bu
 {
 	drmModeModeInfo wanted = *mode;
 
-	if (drmModeSetCrtc(kms->fd, head->crtc_id, buffer->fb_id, 0, 0, &head->connector->connector_id, 1, &wanted) != 0)
-		pv_die("%s: mode %ux%u cannot be set on %s: %s", kms->path, wanted.hdisplay, wanted.vdisplay, head->name,
-		       strerror(errno));
+	if (drmModeSetCrtc(kms->fd, head->crtc_id, buffer->fb_id, 0, 0, &head->connector->connector_id, 1, &wanted) !=
+	    0)
+		pv_die("%s: mode %ux%u cannot be set on %s: %s", kms->path, wanted.hdisplay, wanted.vdisplay,
+		       head->name, strerror(errno));
 }
 
 void pv_head_disable(struct pv_kms *kms, struct pv_head *head)
@@ -421,7 +426,8 @@ bool pv_kms_barrier(struct pv_kms *kms)
 	return true;
 }
 
-uint32_t pv_kms_property(struct pv_kms *kms, uint32_t object_id, uint32_t object_type, const char *name, uint64_t *value)
+uint32_t pv_kms_property(struct pv_kms *kms, uint32_t object_id, uint32_t object_type, const char *name,
+			 uint64_t *value)
 {
 	drmModeObjectProperties *properties = drmModeObjectGetProperties(kms->fd, object_id, object_type);
 	uint32_t id = 0;

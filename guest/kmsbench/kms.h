@@ -35,7 +35,7 @@ struct pv_kms {
 	int fd;
 	char path[64];
 	char driver[32];
-	bool has_vblank; /* commits wait for a tick: see above */
+	bool has_vblank;          /* commits wait for a tick: see above */
 	bool has_virtio_commands; /* the ioctls of virtio_gpu are there: pv_kms_barrier() works */
 	unsigned head_count;
 	struct pv_head heads[PV_HEADS_MAX];

@@ -17,7 +17,7 @@ struct pv_point {
 
 /* The command line, read and checked. What a mode has no use for, main() has refused. */
 struct pv_options {
-	const char *device; /* NULL: find one */
+	const char *device;    /* NULL: find one */
 	const char *connector; /* NULL: the mode's default */
 	struct pv_pattern patterns[PV_HEADS_MAX];
 	unsigned pattern_count;
@@ -29,7 +29,7 @@ struct pv_options {
 	double seconds;
 	double hold_s; /* negative: until stdin ends */
 	bool draw;
-	const char *method; /* NULL: the mode's default */
+	const char *method;                    /* NULL: the mode's default */
 	const struct pv_virtio_format *format; /* NULL: a dumb buffer */
 	const char *ppm;
 	struct pv_point position, hot;

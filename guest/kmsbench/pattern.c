@@ -6,7 +6,7 @@
 #define CORNER_SIZE 64u
 #define SQUARE_SIZE 32u
 
-const struct pv_pixel_layout pv_layout_bgra = { .red = 2, .green = 1, .blue = 0, .alpha = 3 };
+const struct pv_pixel_layout pv_layout_bgra = {.red = 2, .green = 1, .blue = 0, .alpha = 3};
 
 static bool parse_hex_digit(char digit, uint32_t *value)
 {
@@ -44,22 +44,22 @@ bool pv_pattern_parse(const char *text, struct pv_pattern *pattern)
 		const char *name;
 		enum pv_pattern_kind kind;
 	} names[] = {
-		{ "solid", PV_PATTERN_SOLID },
-		{ "gradient", PV_PATTERN_GRADIENT },
-		{ "checker", PV_PATTERN_CHECKER },
-		{ "corners", PV_PATTERN_CORNERS },
+	    {"solid", PV_PATTERN_SOLID},
+	    {"gradient", PV_PATTERN_GRADIENT},
+	    {"checker", PV_PATTERN_CHECKER},
+	    {"corners", PV_PATTERN_CORNERS},
 	};
 	uint32_t rgb = 0x3060c0;
 
 	if (strncmp(text, "solid:", 6) == 0) {
 		if (!parse_rgb(text + 6, &rgb))
 			return false;
-		*pattern = (struct pv_pattern){ .kind = PV_PATTERN_SOLID, .rgb = rgb };
+		*pattern = (struct pv_pattern){.kind = PV_PATTERN_SOLID, .rgb = rgb};
 		return true;
 	}
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (strcmp(text, names[i].name) == 0) {
-			*pattern = (struct pv_pattern){ .kind = names[i].kind, .rgb = rgb };
+			*pattern = (struct pv_pattern){.kind = names[i].kind, .rgb = rgb};
 			return true;
 		}
 	}

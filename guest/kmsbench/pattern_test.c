@@ -25,7 +25,7 @@ static void expect_rgb(const char *name, uint32_t x, uint32_t y, uint32_t width,
 
 static void expect_rejected(const char *name)
 {
-	struct pv_pattern pattern = { .kind = PV_PATTERN_CORNERS, .rgb = 1 };
+	struct pv_pattern pattern = {.kind = PV_PATTERN_CORNERS, .rgb = 1};
 
 	if (pv_pattern_parse(name, &pattern) || pattern.kind != PV_PATTERN_CORNERS || pattern.rgb != 1) {
 		printf("'%s' was accepted or changed the result\n", name);
@@ -35,11 +35,11 @@ static void expect_rejected(const char *name)
 
 static void expect_fill(void)
 {
-	const struct pv_pixel_layout rgba = { .red = 0, .green = 1, .blue = 2, .alpha = 3 };
-	const struct pv_pattern pattern = { .kind = PV_PATTERN_SOLID, .rgb = 0x123456 };
+	const struct pv_pixel_layout rgba = {.red = 0, .green = 1, .blue = 2, .alpha = 3};
+	const struct pv_pattern pattern = {.kind = PV_PATTERN_SOLID, .rgb = 0x123456};
 	const uint8_t want[] = {
-		0x12, 0x34, 0x56, 0xff, 0xee, 0xee, 0xee, 0xee, /* one pixel, then padding that stays as it was */
-		0x12, 0x34, 0x56, 0xff, 0xee, 0xee, 0xee, 0xee,
+	    0x12, 0x34, 0x56, 0xff, 0xee, 0xee, 0xee, 0xee, /* one pixel, then padding that stays as it was */
+	    0x12, 0x34, 0x56, 0xff, 0xee, 0xee, 0xee, 0xee,
 	};
 	uint8_t got[sizeof(want)];
 

@@ -40,8 +40,8 @@ uint64_t pv_now_ns(void)
 void pv_sleep_ns(uint64_t duration_ns)
 {
 	struct timespec left = {
-		.tv_sec = (time_t)(duration_ns / 1000000000u),
-		.tv_nsec = (long)(duration_ns % 1000000000u),
+	    .tv_sec = (time_t)(duration_ns / 1000000000u),
+	    .tv_nsec = (long)(duration_ns % 1000000000u),
 	};
 
 	while (nanosleep(&left, &left) != 0 && errno == EINTR && !interrupted)
@@ -57,7 +57,7 @@ static void note_signal(int number)
 void pv_catch_signals(void)
 {
 	/* Without SA_RESTART, so that a wait in poll() or nanosleep() ends. */
-	const struct sigaction action = { .sa_handler = note_signal };
+	const struct sigaction action = {.sa_handler = note_signal};
 
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
@@ -70,7 +70,7 @@ bool pv_interrupted(void)
 
 void pv_hold(double hold_s)
 {
-	struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
+	struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
 	char skipped[256];
 	sigset_t ending, before;
 
@@ -82,8 +82,8 @@ void pv_hold(double hold_s)
 	sigprocmask(SIG_BLOCK, &ending, &before);
 	if (hold_s >= 0) {
 		const struct timespec hold = {
-			.tv_sec = (time_t)hold_s,
-			.tv_nsec = (long)((hold_s - (double)(time_t)hold_s) * 1e9),
+		    .tv_sec = (time_t)hold_s,
+		    .tv_nsec = (long)((hold_s - (double)(time_t)hold_s) * 1e9),
 		};
 
 		if (!interrupted)

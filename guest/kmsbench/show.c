@@ -31,7 +31,8 @@ drmModeModeInfo pv_choose_mode(const struct pv_head *head, const struct pv_optio
 
 void pv_print_mode_fields(const drmModeModeInfo *mode)
 {
-	printf("\"width\":%u,\"height\":%u,\"refresh_mhz\":%u", mode->hdisplay, mode->vdisplay, pv_mode_refresh_mhz(mode));
+	printf("\"width\":%u,\"height\":%u,\"refresh_mhz\":%u", mode->hdisplay, mode->vdisplay,
+	       pv_mode_refresh_mhz(mode));
 }
 
 static void create_buffer(struct pv_kms *kms, struct pv_buffer *buffer, const drmModeModeInfo *mode,
@@ -146,7 +147,7 @@ int pv_run_cursor(const struct pv_options *options)
 int pv_run_modes(const struct pv_options *options)
 {
 	struct pv_kms kms;
-	struct pv_buffer old = { 0 }, buffer;
+	struct pv_buffer old = {0}, buffer;
 	int walked = 0;
 
 	pv_kms_open(&kms, options->device, true);
@@ -182,7 +183,7 @@ int pv_run_modes(const struct pv_options *options)
 
 int pv_run_reference(const struct pv_options *options)
 {
-	const struct pv_pixel_layout rgb_alpha = { .red = 0, .green = 1, .blue = 2, .alpha = 3 };
+	const struct pv_pixel_layout rgb_alpha = {.red = 0, .green = 1, .blue = 2, .alpha = 3};
 	const size_t stride_bytes = (size_t)options->width * 4;
 	uint8_t *pixels = malloc(stride_bytes * options->height);
 	FILE *file = fopen(options->ppm, "wb");

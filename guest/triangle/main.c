@@ -14,32 +14,33 @@
 #include "scene.h"
 #include "window.h"
 
-#define DEFAULT_WIDTH 640u
-#define DEFAULT_HEIGHT 480u
+#define DEFAULT_WIDTH     640u
+#define DEFAULT_HEIGHT    480u
 #define ORDINARY_FRAME_US 16667u
-#define WINDOW_SETTLE_NS 5000000000u
-#define WINDOW_POLL_NS 20000000u
+#define WINDOW_SETTLE_NS  5000000000u
+#define WINDOW_POLL_NS    20000000u
 
 static const char help[] =
-	"Draws one triangle in three colours, the same in every frame (scene.h has its formula), with Vulkan, compares\n"
-	"the pixels with the formula, and answers in one line of JSON. Exit status 1 if a pixel is wrong.\n"
-	"\n"
-	"  pvgpu-triangle --kms | --x11 | --ppm FILE [options]\n"
-	"\n"
-	"  --kms              draws off screen and shows the picture through kernel mode setting (root, without X)\n"
-	"  --x11              draws into a window at the top left of $DISPLAY through a swapchain\n"
-	"  --ppm FILE         writes the picture as read back; alone or with one of the above\n"
-	"  --size WxH         default: 640x480 with --ppm alone, else the whole screen\n"
-	"  --frames N         draws N frames and tells the rate (default 1)\n"
-	"  --hold S           keeps the picture S seconds after that (default: not at all; `--hold eof`: until stdin ends)\n"
-	"  --gpu NAME         the GPU whose name contains NAME; default: the first that is not a CPU, else the first\n"
-	"  --present MODE     --x11: fifo (default), immediate, mailbox\n"
-	"  --device PATH, --connector K   --kms: default: the first card of virtio_gpu, its first connected connector\n"
-	"\n"
-	"Examples\n"
-	"  pvgpu-triangle --ppm triangle.ppm\n"
-	"  pvgpu-triangle --kms --hold 10\n"
-	"  DISPLAY=:0 pvgpu-triangle --x11 --size 800x600 --frames 300 --present immediate\n";
+    "Draws one triangle in three colours, the same in every frame (scene.h has its formula), with Vulkan, compares\n"
+    "the pixels with the formula, and answers in one line of JSON. Exit status 1 if a pixel is wrong.\n"
+    "\n"
+    "  pvgpu-triangle --kms | --x11 | --ppm FILE [options]\n"
+    "\n"
+    "  --kms              draws off screen and shows the picture through kernel mode setting (root, without X)\n"
+    "  --x11              draws into a window at the top left of $DISPLAY through a swapchain\n"
+    "  --ppm FILE         writes the picture as read back; alone or with one of the above\n"
+    "  --size WxH         default: 640x480 with --ppm alone, else the whole screen\n"
+    "  --frames N         draws N frames and tells the rate (default 1)\n"
+    "  --hold S           keeps the picture S seconds after that (default: not at all; `--hold eof`: until stdin "
+    "ends)\n"
+    "  --gpu NAME         the GPU whose name contains NAME; default: the first that is not a CPU, else the first\n"
+    "  --present MODE     --x11: fifo (default), immediate, mailbox\n"
+    "  --device PATH, --connector K   --kms: default: the first card of virtio_gpu, its first connected connector\n"
+    "\n"
+    "Examples\n"
+    "  pvgpu-triangle --ppm triangle.ppm\n"
+    "  pvgpu-triangle --kms --hold 10\n"
+    "  DISPLAY=:0 pvgpu-triangle --x11 --size 800x600 --frames 300 --present immediate\n";
 
 enum output {
 	OUTPUT_NONE,
@@ -77,18 +78,18 @@ enum option_id {
 };
 
 static const struct option long_options[] = {
-	{ "kms", no_argument, NULL, OPTION_KMS },
-	{ "x11", no_argument, NULL, OPTION_X11 },
-	{ "ppm", required_argument, NULL, OPTION_PPM },
-	{ "size", required_argument, NULL, OPTION_SIZE },
-	{ "frames", required_argument, NULL, OPTION_FRAMES },
-	{ "hold", required_argument, NULL, OPTION_HOLD },
-	{ "gpu", required_argument, NULL, OPTION_GPU },
-	{ "present", required_argument, NULL, OPTION_PRESENT },
-	{ "device", required_argument, NULL, OPTION_DEVICE },
-	{ "connector", required_argument, NULL, OPTION_CONNECTOR },
-	{ "help", no_argument, NULL, OPTION_HELP },
-	{ NULL, 0, NULL, 0 },
+    {"kms", no_argument, NULL, OPTION_KMS},
+    {"x11", no_argument, NULL, OPTION_X11},
+    {"ppm", required_argument, NULL, OPTION_PPM},
+    {"size", required_argument, NULL, OPTION_SIZE},
+    {"frames", required_argument, NULL, OPTION_FRAMES},
+    {"hold", required_argument, NULL, OPTION_HOLD},
+    {"gpu", required_argument, NULL, OPTION_GPU},
+    {"present", required_argument, NULL, OPTION_PRESENT},
+    {"device", required_argument, NULL, OPTION_DEVICE},
+    {"connector", required_argument, NULL, OPTION_CONNECTOR},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {NULL, 0, NULL, 0},
 };
 
 static void write_ppm(const char *path, const struct pv_picture *picture)
@@ -102,8 +103,8 @@ static void write_ppm(const char *path, const struct pv_picture *picture)
 		const uint8_t *pixel = picture->pixels + y * picture->stride_bytes;
 
 		for (uint32_t x = 0; x < picture->width; x++, pixel += 4) {
-			const uint8_t rgb[3] = { pixel[picture->red_byte], pixel[picture->green_byte],
-						 pixel[picture->blue_byte] };
+			const uint8_t rgb[3] = {pixel[picture->red_byte], pixel[picture->green_byte],
+						pixel[picture->blue_byte]};
 
 			fwrite(rgb, 1, sizeof(rgb), file);
 		}
@@ -119,12 +120,13 @@ static void print_result(const struct pv_gpu *gpu, const struct result *result)
 
 	printf("{\"event\":\"shown\",\"output\":\"%s\",", result->output);
 	pv_gpu_print_fields(gpu);
-	printf(",\"width\":%u,\"height\":%u,\"frames\":%u,\"seconds\":%.6f,\"fps\":%.2f,", result->width, result->height,
-	       result->frames, seconds, result->frames / seconds);
+	printf(",\"width\":%u,\"height\":%u,\"frames\":%u,\"seconds\":%.6f,\"fps\":%.2f,", result->width,
+	       result->height, result->frames, seconds, result->frames / seconds);
 	printf("\"pixels\":{\"checked\":%llu,\"left_out\":%llu,\"wrong\":%llu,\"max_error_inside\":%u,"
 	       "\"max_error_outside\":%u}}\n",
 	       (unsigned long long)result->check.checked, (unsigned long long)result->check.skipped,
-	       (unsigned long long)result->check.wrong, result->check.max_error_inside, result->check.max_error_outside);
+	       (unsigned long long)result->check.wrong, result->check.max_error_inside,
+	       result->check.max_error_outside);
 }
 
 static void hold(const struct options *options)
@@ -187,10 +189,10 @@ static void run_kms(const struct options *options, struct pv_gpu *gpu, struct re
 
 	pv_kms_open(&kms, options->device, true);
 	struct pv_head *head = choose_head(&kms, options->connector);
-	const drmModeModeInfo *listed = options->width ? pv_head_find_mode(head, options->width, options->height) :
-							 pv_head_preferred_mode(head);
+	const drmModeModeInfo *listed =
+	    options->width ? pv_head_find_mode(head, options->width, options->height) : pv_head_preferred_mode(head);
 	const drmModeModeInfo mode =
-		listed ? *listed : pv_mode_make(options->width, options->height, ORDINARY_FRAME_US);
+	    listed ? *listed : pv_mode_make(options->width, options->height, ORDINARY_FRAME_US);
 	pv_gpu_choose(gpu, options->gpu, NULL, 0);
 	pv_gpu_create_device(gpu, VK_NULL_HANDLE);
 	/* The byte order of XR24 frame buffers. */
@@ -325,8 +327,8 @@ static void read_option(struct options *options, int option, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct options options = { .frames = 1, .present = VK_PRESENT_MODE_FIFO_KHR };
-	struct result result = { 0 };
+	struct options options = {.frames = 1, .present = VK_PRESENT_MODE_FIFO_KHR};
+	struct result result = {0};
 	struct pv_gpu gpu;
 	int option;
 

@@ -4,9 +4,9 @@
 #include <math.h>
 
 const struct pv_vertex pv_scene_vertices[3] = {
-	{ 0.0f, -0.5f, 1.0f, 0.0f, 0.0f },
-	{ 0.5f, 0.5f, 0.0f, 1.0f, 0.0f },
-	{ -0.5f, 0.5f, 0.0f, 0.0f, 1.0f },
+    {0.0f, -0.5f, 1.0f, 0.0f, 0.0f},
+    {0.5f, 0.5f, 0.0f, 1.0f, 0.0f},
+    {-0.5f, 0.5f, 0.0f, 0.0f, 1.0f},
 };
 
 struct point {
@@ -16,8 +16,8 @@ struct point {
 static struct point corner(unsigned i, uint32_t width, uint32_t height)
 {
 	return (struct point){
-		(pv_scene_vertices[i].x + 1.0) / 2.0 * width,
-		(pv_scene_vertices[i].y + 1.0) / 2.0 * height,
+	    (pv_scene_vertices[i].x + 1.0) / 2.0 * width,
+	    (pv_scene_vertices[i].y + 1.0) / 2.0 * height,
 	};
 }
 
@@ -34,8 +34,8 @@ static uint32_t channel(double value)
 
 bool pv_scene_pixel(uint32_t x, uint32_t y, uint32_t width, uint32_t height, uint32_t *rgb, bool *inside)
 {
-	const struct point at = { x + 0.5, y + 0.5 };
-	const struct point p[3] = { corner(0, width, height), corner(1, width, height), corner(2, width, height) };
+	const struct point at = {x + 0.5, y + 0.5};
+	const struct point p[3] = {corner(0, width, height), corner(1, width, height), corner(2, width, height)};
 	const double whole = area(p[0], p[1], p[2]);
 	double weight[3], nearest = INFINITY;
 	bool within = true;
@@ -65,7 +65,7 @@ static unsigned difference(uint8_t got, uint32_t want)
 
 struct pv_scene_check pv_scene_compare(const struct pv_picture *picture)
 {
-	struct pv_scene_check check = { 0 };
+	struct pv_scene_check check = {0};
 
 	for (uint32_t y = 0; y < picture->height; y++) {
 		const uint8_t *pixel = picture->pixels + y * picture->stride_bytes;

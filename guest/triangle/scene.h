@@ -24,7 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PV_SCENE_TOLERANCE 3
+#define PV_SCENE_TOLERANCE  3
 #define PV_SCENE_BACKGROUND 0x203040u
 
 /* As the vertex buffer holds it: clip space, x right and y down from -1 to 1. */

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define WIDTH 240u
+#define WIDTH  240u
 #define HEIGHT 120u
 
 static int failures;
@@ -39,13 +39,13 @@ static void expect_compare(void)
 {
 	uint8_t *pixels = calloc(WIDTH * HEIGHT, 4);
 	const struct pv_picture picture = {
-		.pixels = pixels,
-		.stride_bytes = WIDTH * 4,
-		.width = WIDTH,
-		.height = HEIGHT,
-		.red_byte = 0,
-		.green_byte = 1,
-		.blue_byte = 2,
+	    .pixels = pixels,
+	    .stride_bytes = WIDTH * 4,
+	    .width = WIDTH,
+	    .height = HEIGHT,
+	    .red_byte = 0,
+	    .green_byte = 1,
+	    .blue_byte = 2,
 	};
 
 	if (!pixels)

@@ -6,7 +6,7 @@
 #include "gpu.h"
 
 #define PV_WINDOW_IMAGES_MAX 8u
-#define PV_WINDOW_FLIGHTS 2u /* frames the CPU may be ahead of the GPU */
+#define PV_WINDOW_FLIGHTS    2u /* frames the CPU may be ahead of the GPU */
 
 struct pv_window {
 	uint32_t width, height;
