@@ -286,14 +286,14 @@ def fuzzers():
 
 
 def fuzz_command(program, seconds, artifacts):
-    """libFuzzer on its corpus, which grows under build/, and on the committed seeds."""
+    """libFuzzer on its corpus, which grows under build/, and on generated seeds."""
     name = program.name.removeprefix("fuzz-")
-    corpus = TOP / "build/corpus" / name
+    corpus, seeds = TOP / "build/corpus" / name, TOP / "build/corpus-seeds" / name
     for directory in (corpus, artifacts):
         directory.mkdir(parents=True, exist_ok=True)
-    seeds = [str(path) for path in (TOP / "tests/corpus" / name,) if path.is_dir()]
+    subprocess.run([sys.executable, str(TOP / "tests/fuzz/make_corpus.py"), name, str(seeds)], check=True)
     return [str(program), f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=2048", "-print_final_stats=1",
-            f"-artifact_prefix={artifacts}/{name}-", str(corpus), *seeds]
+            f"-artifact_prefix={artifacts}/{name}-", str(corpus), str(seeds)]
 
 
 def fuzz_step(seconds):

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A hostile driver against the split virtqueue. The input is an image of guest memory, in which the rings lie, followed by
- * what happens: the device pops and pushes, and between any two steps the guest changes its memory.
+ * A hostile driver against the split virtqueue. The input is an image of guest memory, in which the rings lie, followed
+ * by what happens: the device pops and pushes, and between any two steps the guest changes its memory.
  *
- *     u8 log2 of the size, u8 features, u16 base, u16 desc page, u16 avail, u16 used, u16 length of the image, image, steps
+ *     u8 log2 of the size, u8 features, u16 base, u16 desc page, u16 avail, u16 used, u16 length of the image, image,
+ * steps
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +14,9 @@
 
 /* Two regions that touch and one apart; exact allocations, so that a byte too far is seen. */
 #define REGION_BYTES 8192
-#define FAR_BYTES 512
-#define FAR_ADDR 0x100000000ull
-#define MAX_STEPS 512
+#define FAR_BYTES    512
+#define FAR_ADDR     0x100000000ull
+#define MAX_STEPS    512
 
 static void check(bool ok)
 {
@@ -81,7 +82,8 @@ static void check_chain(const struct pv_guest_map *map, const struct pv_virtq_ch
 	/* Any of these may fail; none may leave guest memory. */
 	(void)!pv_guest_read(map, chain->spans, chain->nr_readable, 0, bytes, sizeof(bytes));
 	(void)!pv_guest_read(map, chain->spans, chain->nr_readable, readable / 2, bytes, sizeof(bytes));
-	if (pv_guest_write(map, chain->spans + chain->nr_readable, chain->nr_writable, 0, bytes, sizeof(bytes)) == PV_OK)
+	if (pv_guest_write(map, chain->spans + chain->nr_readable, chain->nr_writable, 0, bytes, sizeof(bytes)) ==
+	    PV_OK)
 		check(writable >= sizeof(bytes));
 }
 
@@ -130,7 +132,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		case 0:
 		case 1:
 		case 2:
-			/* As the device does: all there is. A chain is used after the guest had the chance to change it. */
+			/* As the device does: all there is. A chain is used after the guest had the chance to change
+			 * it. */
 			for (unsigned n = 0; n < 64; n++) {
 				enum pv_status status = pv_virtq_pop(&virtq, &chain);
 

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""Seeds for the fuzzers: valid inputs, from which mutation gets further than from nothing.
+
+    make_corpus.py TARGET DIRECTORY    writes the seeds of one target (virtq, gpu, message) there
+
+Targets without seeds of their own are fine: nothing is written then.
+"""
+
+import pathlib
+import struct
+import sys
+
+NEXT, WRITE, INDIRECT = 1, 2, 4
+
+
+def descriptor(addr, length, flags, successor):
+    return struct.pack("<QIHH", addr, length, flags, successor)
+
+
+def virtq_seeds():
+    """See src/virtio/virtq_fuzz.c for the format: header, image of memory, steps."""
+    desc, avail, used = 0x100, 0x200, 0x300
+
+    def seed(bits, base, descriptors, heads, steps, size_log2=3):
+        image = bytearray(0x400)
+        for slot, data in enumerate(descriptors):
+            image[desc + 16 * slot:desc + 16 * slot + 16] = data
+        struct.pack_into(f"<HH{len(heads)}H", image, avail, 0, (base + len(heads)) & 0xFFFF, *heads)
+        struct.pack_into("<HH", image, used, 0, base)
+        return struct.pack("<BBHHHHH", size_log2, bits, base, desc // 16, avail, used, len(image)) + image + steps
+
+    pop, push, interrupt, doorbell, remap, advance, restart = (bytes([n]) for n in (0, 3, 4, 5, 7, 8, 9))
+    work = pop + push + b"\x18" + interrupt + doorbell
+    plain = [descriptor(0x800, 24, NEXT, 1), descriptor(0x900, 408, WRITE, 0)]
+    table = [descriptor(0x180, 32, INDIRECT, 0)] + [bytes(16)] * 7 + plain
+    crossing = [descriptor(0x1FF8, 24, NEXT, 1), descriptor(0x100000000, 408, WRITE, 0)]
+    yield "plain", seed(0, 0, plain, [0], work)
+    yield "event-idx", seed(2, 0xFFFF, plain, [0], work * 3)
+    yield "indirect", seed(1, 0, table, [0, 0], work + work)
+    yield "both", seed(3, 5, table, [0], work + advance + b"\1" + work + restart + work)
+    yield "regions", seed(3, 0, crossing, [0], work + remap + b"\1" + work + remap + b"\0" + advance + b"\1" + work)
+    yield "loop", seed(0, 0, [descriptor(0x800, 1, NEXT, 0)], [0], work)
+    yield "long", seed(0, 0, [descriptor(0x800, 1, NEXT, (n + 1) & 7) for n in range(7)] + [descriptor(0x800, 1, WRITE, 0)],
+                       [0], work)
+
+
+# Position of each command in the table of src/gpu/gpu_fuzz.c.
+(INFO, CREATE, _, UNREF, SCANOUT, FLUSH, TRANSFER, _, ATTACH, DETACH, _, _, EDID, UUID, BLOB, SCANOUT_BLOB, CURSOR,
+ MOVE) = range(18)
+
+
+def gpu_seeds():
+    """See src/gpu/gpu_fuzz.c: a step's byte, then how, which command, and its fields, mostly a byte each."""
+    def command(which, *fields, how=0):
+        return bytes([0, how, which, *(([7] if how & 3 else [])), *fields])
+
+    def raw(value):
+        return [0xF8, *struct.pack(">I", value)]
+
+    def picture(resource, width, height, fmt=1, backing=0, length_256=63):
+        return (command(CREATE, resource, fmt, width, height)
+                + command(ATTACH, resource, 1, 0, backing, 0, length_256))
+
+    def show(resource, width, height, scanout=0):
+        return command(SCANOUT, 0, 0, width, height, scanout, resource) + command(FLUSH, 0, 0, width, height, resource)
+
+    square = picture(1, 64, 64) + command(TRANSFER, 0, 0, 64, 64, 0, 1)
+    blob = command(BLOB, 2, 0, 1, 0, *raw(16384), 0, 0, 0, 63)
+    yield "questions", command(INFO) + command(EDID, 0) + command(EDID, 1, how=1) + command(INFO, how=1)
+    yield "picture", square + show(1, 64, 64) + b"\xf6\0\1" + command(UNREF, 1)
+    yield "fenced", square + command(FLUSH, 0, 0, 8, 8, 1, how=1) + command(UUID, 1, how=1)
+    yield "parts", square + show(1, 32, 16, 1) + command(TRANSFER, 3, 5, 7, 9, 0, 1) + command(FLUSH, 3, 5, 7, 9, 1)
+    yield "blob", blob + command(SCANOUT_BLOB, 0, 0, 64, 64, 0, 2, 64, 64, 1, 64, 0) + command(FLUSH, 0, 0, 64, 64, 2)
+    yield "cursor", square + show(1, 64, 64) + command(CURSOR, 0, 5, 6, 1, 7, 8) + command(MOVE, 0, 9, 9) + b"\xf6\0\1"
+    yield "memory", square + show(1, 64, 64) + b"\xf2\0" + command(TRANSFER, 0, 0, 64, 64, 0, 1) + b"\xf2\1" \
+        + command(TRANSFER, 0, 0, 64, 64, 0, 1) + b"\xf2\2\xf0" + square
+    yield "reset", square + show(1, 64, 64) + b"\xf0" + square + b"\xf1" + show(1, 64, 64)
+    yield "heads", b"\xf4\1\1" + bytes([100, 90, 1, 80, 70]) + command(INFO) + b"\xf7" + command(INFO) + b"\xf5\0\4\0\0" \
+        + b"\xf5\4\4\1\1"
+    yield "detach", square + show(1, 64, 64) + command(DETACH, 1) + command(FLUSH, 0, 0, 64, 64, 1) + command(UNREF, 1)
+    for number, fmt in enumerate(range(8)):
+        yield f"format-{number}", picture(3, 16, 16, fmt) + command(TRANSFER, 0, 0, 16, 16, 0, 3) + show(3, 16, 16)
+
+
+SEEDS = {"virtq": virtq_seeds, "gpu": gpu_seeds}
+
+
+def main():
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    target, directory = sys.argv[1].removeprefix("fuzz-"), pathlib.Path(sys.argv[2])
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, data in SEEDS.get(target, lambda: ())():
+        (directory / f"seed-{name}").write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()
