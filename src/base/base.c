@@ -4,11 +4,9 @@
 #include "base/log.h"
 
 #ifndef NDEBUG
-bool pv_never(bool condition, const char *text, const char *file, int line)
+void pv_report_never(const char *text, const char *file, int line)
 {
-	if (condition)
-		pv_log(PV_LOG_ERROR, "base", "broken invariant: %s (%s:%d)", text, file, line);
-	return condition;
+	pv_log(PV_LOG_ERROR, "base", "broken invariant: %s (%s:%d)", text, file, line);
 }
 #endif
 

@@ -27,8 +27,8 @@
 #ifdef NDEBUG
 #define PV_NEVER(condition) (__builtin_expect(!!(condition), 0))
 #else
-bool pv_never(bool condition, const char *text, const char *file, int line);
-#define PV_NEVER(condition) pv_never((condition), #condition, __FILE__, __LINE__)
+void pv_report_never(const char *text, const char *file, int line);
+#define PV_NEVER(condition) ((condition) ? (pv_report_never(#condition, __FILE__, __LINE__), true) : false)
 #endif
 
 static inline bool pv_add_u64(uint64_t a, uint64_t b, uint64_t *sum)
