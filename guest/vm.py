@@ -366,6 +366,10 @@ class Machine:
             self.qmp = Qmp(_connect(self.directory / "qmp.sock", self.process, "QEMU", self.qemu_log))
             threading.Thread(target=self._listen, daemon=True).start()
             self.wait_boot(1, boot_timeout)
+        except GuestError as error:
+            logs = self.logs()
+            self.close()
+            raise error if logs in str(error) else GuestError(f"{error}\n{logs}") from error
         except BaseException:
             self.close()
             raise
