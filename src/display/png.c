@@ -38,6 +38,12 @@ struct head {
 	struct pv_cursor cursor;
 };
 
+/* x8r8g8b8 rows without gaps, the cursor drawn in. */
+struct pv_snapshot {
+	uint32_t width, height;
+	uint32_t pixels[];
+};
+
 /* Owned by the device thread. */
 struct png_display {
 	struct pv_display base;
@@ -183,10 +189,9 @@ static void pack_rgb(const uint32_t *row, uint8_t *rgb, uint32_t width)
 	}
 }
 
-static void encode_rows(png_structp png, png_infop info, const struct head *head, bool with_cursor, uint32_t *row,
-			uint8_t *rgb)
+static void encode_rows(png_structp png, png_infop info, const struct pv_snapshot *snapshot, uint8_t *rgb)
 {
-	uint32_t width = head->src.width, height = head->src.height;
+	uint32_t width = snapshot->width, height = snapshot->height;
 
 	png_set_compression_level(png, COMPRESSION_LEVEL);
 	png_set_filter(png, PNG_FILTER_TYPE_BASE, PNG_FILTER_SUB);
@@ -194,19 +199,14 @@ static void encode_rows(png_structp png, png_infop info, const struct head *head
 		     PNG_FILTER_TYPE_DEFAULT);
 	png_write_info(png, info);
 	for (uint32_t y = 0; y < height; y++) {
-		struct pv_rect line = {head->src.x, head->src.y + y, width, 1};
-
-		pv_frame_read_xrgb(head->frame, &line, row, width * 4);
-		if (with_cursor)
-			draw_cursor(&head->cursor, row, width, y);
-		pack_rgb(row, rgb, width);
+		pack_rgb(snapshot->pixels + (size_t)y * width, rgb, width);
 		png_write_row(png, rgb);
 	}
 	png_write_end(png, info);
 }
 
 /* libpng leaves by longjmp: whatever lives across the call is made before setjmp and never changed after it. */
-static enum pv_status encode(const struct head *head, bool with_cursor, struct sink *sink, uint32_t *row, uint8_t *rgb)
+static enum pv_status encode(const struct pv_snapshot *snapshot, struct sink *sink, uint8_t *rgb)
 {
 	png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, on_error, on_warning);
 	if (!png)
@@ -221,12 +221,39 @@ static enum pv_status encode(const struct head *head, bool with_cursor, struct s
 		return PV_ERR_HOST;
 	}
 	png_set_write_fn(png, sink, on_write, on_flush);
-	encode_rows(png, info, head, with_cursor, row, rgb);
+	encode_rows(png, info, snapshot, rgb);
 	png_destroy_write_struct(&png, &info);
 	return PV_OK;
 }
 
-static enum pv_status write_head(const struct head *head, bool with_cursor, int fd)
+static enum pv_status capture_head(const struct head *head, bool with_cursor, struct pv_snapshot **out)
+{
+	uint32_t width = head->src.width, height = head->src.height;
+	struct pv_snapshot *snapshot =
+		calloc(1, sizeof(*snapshot) + (size_t)width * height * sizeof(snapshot->pixels[0]));
+
+	if (!snapshot)
+		return PV_ERR_NO_MEMORY;
+	snapshot->width = width;
+	snapshot->height = height;
+	pv_frame_read_xrgb(head->frame, &head->src, snapshot->pixels, width * 4);
+	for (uint32_t y = 0; with_cursor && head->cursor.visible && y < height; y++)
+		draw_cursor(&head->cursor, snapshot->pixels + (size_t)y * width, width, y);
+	*out = snapshot;
+	return PV_OK;
+}
+
+enum pv_status pv_png_display_capture(struct pv_display *display, uint32_t scanout_id, bool with_cursor,
+				      struct pv_snapshot **out)
+{
+	struct png_display *self = png_display_of(display);
+
+	if (scanout_id >= PV_GPU_MAX_SCANOUTS || !self->heads[scanout_id].frame)
+		return PV_ERR_ARGUMENT;
+	return capture_head(&self->heads[scanout_id], with_cursor, out);
+}
+
+enum pv_status pv_snapshot_write_png(const struct pv_snapshot *snapshot, int fd)
 {
 	struct sink sink = {.fd = fd};
 	struct stat st;
@@ -235,13 +262,27 @@ static enum pv_status write_head(const struct head *head, bool with_cursor, int 
 		return PV_ERR_HOST;
 	sink.is_file = S_ISREG(st.st_mode);
 	sink.is_socket = S_ISSOCK(st.st_mode);
-	uint32_t *row = malloc((size_t)head->src.width * sizeof(*row));
-	uint8_t *rgb = malloc((size_t)head->src.width * 3);
-	enum pv_status status = PV_ERR_NO_MEMORY;
-	if (row && rgb)
-		status = encode(head, with_cursor && head->cursor.visible, &sink, row, rgb);
+	uint8_t *rgb = malloc((size_t)snapshot->width * 3);
+	if (!rgb)
+		return PV_ERR_NO_MEMORY;
+	enum pv_status status = encode(snapshot, &sink, rgb);
 	free(rgb);
-	free(row);
+	return status;
+}
+
+void pv_snapshot_destroy(struct pv_snapshot *snapshot)
+{
+	free(snapshot);
+}
+
+static enum pv_status write_head(const struct head *head, bool with_cursor, int fd)
+{
+	struct pv_snapshot *snapshot = NULL;
+	enum pv_status status = capture_head(head, with_cursor, &snapshot);
+
+	if (status == PV_OK)
+		status = pv_snapshot_write_png(snapshot, fd);
+	pv_snapshot_destroy(snapshot);
 	return status;
 }
 

@@ -16,4 +16,16 @@ PV_MUST_USE enum pv_status pv_png_display_create(const char *path_at_exit, struc
 PV_MUST_USE enum pv_status pv_png_display_write(struct pv_display *display, uint32_t scanout_id, bool with_cursor,
 						int fd);
 
+/*
+ * The same in two steps, so that the device thread only copies: a capture there, its encoding wherever there is time.
+ * The snapshot is the caller's and of no thread.
+ */
+struct pv_snapshot;
+PV_MUST_USE enum pv_status pv_png_display_capture(struct pv_display *display, uint32_t scanout_id, bool with_cursor,
+						  struct pv_snapshot **out);
+/* PV_ERR_HOST: writing failed. */
+PV_MUST_USE enum pv_status pv_snapshot_write_png(const struct pv_snapshot *snapshot, int fd);
+/* NULL is fine. */
+void pv_snapshot_destroy(struct pv_snapshot *snapshot);
+
 #endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/* Inside of a device, for its parts and servers. */
+#ifndef PV_DEVICE_DEVICE_H
+#define PV_DEVICE_DEVICE_H
+
+#include <pthread.h>
+
+#include "device/meter.h"
+#include "gpu/gpu.h"
+#include "pv/device.h"
+
+enum pv_device_owner { PV_DEVICE_UNOWNED, PV_DEVICE_OWNED_BY_PROGRAM, PV_DEVICE_OWNED_BY_VHOST_USER };
+
+struct pv_vhost_user;
+
+struct pv_device_doorbell {
+	struct pv_loop_task task;
+	struct pv_device *device;
+	uint32_t queue;
+	/* Posted and not yet run. Exchanged with acq_rel on both sides: a doorbell that finds it set is covered by the run
+	 * that will clear it before it looks at the ring. */
+	_Atomic bool posted;
+};
+
+struct pv_device {
+	/* Immutable after create. */
+	pthread_t thread;
+	struct pv_loop *loop;
+	uint64_t created_ns;
+	struct pv_device_doorbell doorbells[PV_GPU_NR_QUEUES];
+
+	/* Owned by the device thread. */
+	struct pv_gpu *gpu;
+	struct pv_display *png;	  /* in the core's list */
+	struct pv_display *meter; /* in the core's list */
+	struct pv_display *console; /* the VMM's, in the core's list; or NULL */
+	struct pv_device_view *views;
+	enum pv_device_owner owner;
+	struct pv_device_owner_ops owner_ops;
+	void *owner_user;
+	/* The server that owns the device, for the status; NULL but for OWNED_BY_VHOST_USER. */
+	struct pv_vhost_user *vhost_user;
+};
+
+/* Device thread. PV_ERR_ARGUMENT: it has another owner. */
+PV_MUST_USE enum pv_status pv_device_claim(struct pv_device *device, enum pv_device_owner owner);
+void pv_device_release(struct pv_device *device);
+
+/* Reads a caller's params struct of any version: the common part is copied, the rest is zero. False: it makes no sense. */
+bool pv_params_read(void *dst, size_t dst_size, const void *src, uint32_t src_size);
+
+/* Starts a thread that takes no signals but those its own faults raise. Any thread. */
+PV_MUST_USE enum pv_status pv_thread_start(pthread_t *out, void *(*run)(void *user), void *user);
+
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/* A vhost-user front end as the device's owner, with the VMM's console as one more display while it is connected. */
+#include "pv/vhost_user.h"
+
+#include <stdlib.h>
+
+#include "base/socket.h"
+#include "device/device.h"
+#include "display/vmm_console.h"
+#include "transport/vhost_user/vhost_user.h"
+
+struct pv_vhost_user_server {
+	struct pv_device *device;
+	struct pv_vhost_user *transport;
+	void (*closed)(void *user, enum pv_status status);
+	void *user;
+	enum pv_status status; /* of a call to the device thread */
+};
+
+static void remove_console(struct pv_device *device)
+{
+	if (device->console)
+		pv_gpu_remove_display(device->gpu, device->console);
+	device->console = NULL;
+}
+
+static void console(void *user, int take_fd)
+{
+	struct pv_vhost_user_server *server = user;
+	struct pv_device *device = server->device;
+	struct pv_vmm_console_params params = {.gpu = device->gpu, .loop = device->loop, .take_fd = take_fd};
+
+	remove_console(device);
+	/* Without it the guest's pictures are still to be had in every other way; the cause has been logged. */
+	if (pv_vmm_console_create(&params, &device->console) == PV_OK)
+		pv_gpu_add_display(device->gpu, device->console);
+}
+
+static void closed(void *user, enum pv_status status)
+{
+	struct pv_vhost_user_server *server = user;
+
+	if (server->closed)
+		server->closed(server->user, status);
+}
+
+static void claim(void *user)
+{
+	struct pv_vhost_user_server *server = user;
+
+	server->status = pv_device_claim(server->device, PV_DEVICE_OWNED_BY_VHOST_USER);
+}
+
+static void introduce(void *user)
+{
+	struct pv_vhost_user_server *server = user;
+
+	server->device->vhost_user = server->transport;
+}
+
+static void forget(void *user)
+{
+	struct pv_vhost_user_server *server = user;
+
+	server->device->vhost_user = NULL;
+}
+
+static void release(void *user)
+{
+	struct pv_vhost_user_server *server = user;
+
+	remove_console(server->device);
+	pv_device_release(server->device);
+}
+
+enum pv_status pv_vhost_user_server_create(struct pv_device *device, const struct pv_vhost_user_server_params *from,
+					   struct pv_vhost_user_server **out)
+{
+	struct pv_vhost_user_server_params params;
+	struct pv_vhost_user_params transport_params;
+	struct pv_vhost_user_server *server;
+	enum pv_status status;
+	int fd;
+
+	if (!pv_params_read(&params, sizeof(params), from, from->struct_size))
+		return PV_ERR_ARGUMENT;
+	fd = params.take_fd;
+	server = calloc(1, sizeof(*server));
+	if (!server) {
+		pv_fd_close(&fd);
+		return PV_ERR_NO_MEMORY;
+	}
+	server->device = device;
+	server->closed = params.closed;
+	server->user = params.user;
+	pv_loop_call(device->loop, claim, server);
+	status = server->status;
+	if (status != PV_OK) {
+		pv_fd_close(&fd);
+		goto out_server;
+	}
+	transport_params = (struct pv_vhost_user_params){
+		.gpu = device->gpu,
+		.device_loop = device->loop,
+		.take_fd = fd,
+		.console = console,
+		.closed = closed,
+		.user = server,
+	};
+	status = pv_vhost_user_create(&transport_params, &server->transport);
+	if (status != PV_OK)
+		goto out_claim;
+	pv_loop_call(device->loop, introduce, server);
+	*out = server;
+	return PV_OK;
+
+out_claim:
+	pv_loop_call(device->loop, release, server);
+out_server:
+	free(server);
+	return status;
+}
+
+void pv_vhost_user_server_destroy(struct pv_vhost_user_server *server)
+{
+	if (!server)
+		return;
+	pv_loop_call(server->device->loop, forget, server);
+	pv_vhost_user_destroy(server->transport);
+	pv_loop_call(server->device->loop, release, server);
+	free(server);
+}
+
+enum pv_status pv_vhost_user_listen(const char *path, int32_t *out_fd)
+{
+	enum pv_status status;
+	int fd = -1;
+
+	status = pv_socket_listen(path, &fd);
+	if (status == PV_OK && pv_fd_set_nonblocking(fd, true) != PV_OK) {
+		pv_fd_close(&fd);
+		status = PV_ERR_HOST;
+	}
+	if (status == PV_OK)
+		*out_fd = fd;
+	return status;
+}
