@@ -230,7 +230,7 @@ static enum pv_status capture_head(const struct head *head, bool with_cursor, st
 {
 	uint32_t width = head->src.width, height = head->src.height;
 	struct pv_snapshot *snapshot =
-		calloc(1, sizeof(*snapshot) + (size_t)width * height * sizeof(snapshot->pixels[0]));
+	    calloc(1, sizeof(*snapshot) + (size_t)width * height * sizeof(snapshot->pixels[0]));
 
 	if (!snapshot)
 		return PV_ERR_NO_MEMORY;
@@ -284,15 +284,6 @@ static enum pv_status write_head(const struct head *head, bool with_cursor, int 
 		status = pv_snapshot_write_png(snapshot, fd);
 	pv_snapshot_destroy(snapshot);
 	return status;
-}
-
-enum pv_status pv_png_display_write(struct pv_display *display, uint32_t scanout_id, bool with_cursor, int fd)
-{
-	struct png_display *self = png_display_of(display);
-
-	if (scanout_id >= PV_GPU_MAX_SCANOUTS || !self->heads[scanout_id].frame)
-		return PV_ERR_ARGUMENT;
-	return write_head(&self->heads[scanout_id], with_cursor, fd);
 }
 
 /* Head 0: the path itself; others: "name-N.png" for "name.png". NULL: out of memory. */

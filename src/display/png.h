@@ -10,20 +10,18 @@
 PV_MUST_USE enum pv_status pv_png_display_create(const char *path_at_exit, struct pv_display **out);
 
 /*
- * Writes the head's present picture to `fd` (borrowed). Device thread. PV_ERR_ARGUMENT: that head shows nothing and
- * never did. PV_ERR_HOST: writing failed.
- */
-PV_MUST_USE enum pv_status pv_png_display_write(struct pv_display *display, uint32_t scanout_id, bool with_cursor,
-						int fd);
-
-/*
- * The same in two steps, so that the device thread only copies: a capture there, its encoding wherever there is time.
- * The snapshot is the caller's and of no thread.
+ * A screenshot is taken in two steps, so that the device thread only copies: the capture there, its encoding wherever
+ * there is time to wait for a reader.
  */
 struct pv_snapshot;
+/*
+ * Device thread. The head's present picture, or its last one; the snapshot is the caller's and of no thread.
+ * PV_ERR_ARGUMENT: that head shows nothing and never did.
+ */
 PV_MUST_USE enum pv_status pv_png_display_capture(struct pv_display *display, uint32_t scanout_id, bool with_cursor,
 						  struct pv_snapshot **out);
-/* PV_ERR_HOST: writing failed. */
+/* Any thread. `fd` is borrowed and may be non-blocking. PV_ERR_HOST: writing failed, or its reader took nothing for 2
+ * s. */
 PV_MUST_USE enum pv_status pv_snapshot_write_png(const struct pv_snapshot *snapshot, int fd);
 /* NULL is fine. */
 void pv_snapshot_destroy(struct pv_snapshot *snapshot);

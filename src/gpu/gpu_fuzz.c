@@ -470,7 +470,12 @@ static void take_screenshot(struct bench *b)
 
 	if (null < 0)
 		null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	(void)!pv_png_display_write(b->png, byte(&b->in) & 1, byte(&b->in) & 1, null);
+	struct pv_snapshot *snapshot;
+	uint32_t scanout_id = byte(&b->in) & 1;
+	if (pv_png_display_capture(b->png, scanout_id, byte(&b->in) & 1, &snapshot) != PV_OK)
+		return;
+	(void)!pv_snapshot_write_png(snapshot, null);
+	pv_snapshot_destroy(snapshot);
 }
 
 static void step(struct bench *b)
