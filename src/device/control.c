@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 #include "device/process.h"
 
 #define MAX_CLIENTS 16
+#define LISTEN_BACKLOG 128
 #define ACCEPT_PAUSE_NS 1000000000ull
 
 struct client {
@@ -406,8 +408,9 @@ enum pv_status pv_control_server_create(struct pv_device *device, const char *pa
 	status = pv_loop_create(&server->loop);
 	if (status == PV_OK)
 		status = pv_socket_listen(path, &server->listen_fd);
-	/* Whoever connects before this is refused by its user id. */
-	if (status == PV_OK && (chmod(path, 0600) < 0 || pv_fd_set_nonblocking(server->listen_fd, true) != PV_OK))
+	/* Whoever connects before the chmod is refused by its user id. The longer queue is for clients that come at once. */
+	if (status == PV_OK && (chmod(path, 0600) < 0 || listen(server->listen_fd, LISTEN_BACKLOG) < 0 ||
+				 pv_fd_set_nonblocking(server->listen_fd, true) != PV_OK))
 		status = PV_ERR_HOST;
 	if (status == PV_OK)
 		status = pv_loop_add_timer(server->loop, accept_again, server, &server->accept_timer);

@@ -17,6 +17,9 @@ struct slot {
 struct meter {
 	struct pv_display base;
 	struct slot slots[PV_GPU_MAX_SCANOUTS][NR_SLOTS];
+	/* The next damage is the core's, because the scanout is new, and no frame of the guest's. */
+	bool is_new[PV_GPU_MAX_SCANOUTS];
+	struct pv_meter_cursor cursor;
 };
 
 static void destroy(struct pv_display *display)
@@ -27,7 +30,10 @@ static void destroy(struct pv_display *display)
 static void set_scanout(struct pv_display *display, uint32_t scanout_id, struct pv_frame *frame,
 			const struct pv_rect *src)
 {
-	(void)display, (void)scanout_id, (void)frame, (void)src;
+	struct meter *meter = PV_CONTAINER_OF(display, struct meter, base);
+
+	(void)src;
+	meter->is_new[scanout_id] = frame != NULL;
 }
 
 static void damage(struct pv_display *display, uint32_t scanout_id, const struct pv_rect *rect)
@@ -37,9 +43,27 @@ static void damage(struct pv_display *display, uint32_t scanout_id, const struct
 	struct slot *slot = &meter->slots[scanout_id][period % NR_SLOTS];
 
 	(void)rect;
+	if (meter->is_new[scanout_id]) {
+		meter->is_new[scanout_id] = false;
+		return;
+	}
 	if (slot->period != period)
 		*slot = (struct slot){.period = period};
 	slot->frames++;
+}
+
+static void note_cursor(struct pv_display *display, const struct pv_cursor *cursor)
+{
+	struct meter *meter = PV_CONTAINER_OF(display, struct meter, base);
+
+	meter->cursor = (struct pv_meter_cursor){
+		.scanout_id = cursor->scanout_id,
+		.x = cursor->x,
+		.y = cursor->y,
+		.hot_x = cursor->hot_x,
+		.hot_y = cursor->hot_y,
+		.visible = cursor->visible,
+	};
 }
 
 static const struct pv_display_ops meter_ops = {
@@ -47,6 +71,8 @@ static const struct pv_display_ops meter_ops = {
 	.destroy = destroy,
 	.set_scanout = set_scanout,
 	.damage = damage,
+	.set_cursor = note_cursor,
+	.move_cursor = note_cursor,
 };
 
 enum pv_status pv_meter_create(struct pv_display **out)
@@ -74,4 +100,11 @@ uint32_t pv_meter_frames_per_second(const struct pv_display *display, uint32_t s
 			frames += slot->frames;
 	}
 	return frames;
+}
+
+struct pv_meter_cursor pv_meter_cursor(const struct pv_display *display)
+{
+	const struct meter *meter = (const struct meter *)(const void *)display;
+
+	return meter->cursor;
 }

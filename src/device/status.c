@@ -19,6 +19,8 @@ struct state {
 	uint32_t nr_outputs;
 	struct pv_output outputs[PV_GPU_MAX_SCANOUTS];
 	uint32_t frames_per_second[PV_GPU_MAX_SCANOUTS];
+	struct pv_meter_cursor cursor;
+	bool has_console;
 	enum pv_device_owner owner;
 	struct pv_vhost_user_stats vhost_user;
 };
@@ -37,6 +39,8 @@ static void gather(void *user)
 		state->outputs[i] = *pv_gpu_output(device->gpu, i);
 		state->frames_per_second[i] = pv_meter_frames_per_second(device->meter, i, now_ns);
 	}
+	state->cursor = pv_meter_cursor(device->meter);
+	state->has_console = device->console != NULL;
 	state->owner = device->owner;
 	if (device->vhost_user)
 		pv_vhost_user_get_stats(device->vhost_user, &state->vhost_user);
@@ -125,6 +129,7 @@ static void add_front_end(yyjson_mut_doc *doc, yyjson_mut_val *root, const struc
 	yyjson_mut_obj_add_uint(doc, front_end, "memory_regions", stats->memory_regions);
 	yyjson_mut_obj_add_uint(doc, front_end, "memory_bytes", stats->memory_bytes);
 	yyjson_mut_obj_add_bool(doc, front_end, "window_mapped", stats->window_mapped);
+	yyjson_mut_obj_add_bool(doc, front_end, "console", state->has_console);
 }
 
 static void add_scanouts(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct state *state)
@@ -152,6 +157,18 @@ static void add_scanouts(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct
 		yyjson_mut_obj_add_uint(doc, offered, "width", output->width);
 		yyjson_mut_obj_add_uint(doc, offered, "height", output->height);
 	}
+}
+
+static void add_cursor(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct pv_meter_cursor *cursor)
+{
+	yyjson_mut_val *entry = yyjson_mut_obj_add_obj(doc, root, "cursor");
+
+	yyjson_mut_obj_add_bool(doc, entry, "visible", cursor->visible);
+	yyjson_mut_obj_add_uint(doc, entry, "scanout", cursor->scanout_id);
+	yyjson_mut_obj_add_int(doc, entry, "x", cursor->x);
+	yyjson_mut_obj_add_int(doc, entry, "y", cursor->y);
+	yyjson_mut_obj_add_uint(doc, entry, "hot_x", cursor->hot_x);
+	yyjson_mut_obj_add_uint(doc, entry, "hot_y", cursor->hot_y);
 }
 
 static void add_queues(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct state *state)
@@ -220,6 +237,7 @@ enum pv_status pv_device_status(struct pv_device *device, char **out_json)
 	add_features(doc, features, "offered", state.features);
 	add_features(doc, features, "driver", state.gpu.driver_features);
 	add_scanouts(doc, root, &state);
+	add_cursor(doc, root, &state.cursor);
 	add_queues(doc, root, &state);
 	add_counters(doc, root, &state.gpu);
 	add_memory(doc, root, &state, &usage);
