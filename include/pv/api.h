@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 /* Exported by the shared library. */
-#define PV_API __attribute__((visibility("default")))
+#define PV_API      __attribute__((visibility("default")))
 #define PV_MUST_USE __attribute__((warn_unused_result))
 
 /* Whether a pointer may be NULL. Every pointer in these headers says it. */
@@ -16,7 +16,7 @@
 /* An extension, and meant; -Wpedantic would say so at each place. */
 #pragma clang diagnostic ignored "-Wnullability-extension"
 #define PV_NULLABLE _Nullable
-#define PV_NONNULL _Nonnull
+#define PV_NONNULL  _Nonnull
 #else
 #define PV_NULLABLE
 #define PV_NONNULL

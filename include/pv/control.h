@@ -10,8 +10,9 @@
  *     {"command": "screenshot", "scanout": 0, "cursor": true}      {"ok": true, "size": 12345} and a file descriptor
  *     anything that cannot be done                                 {"ok": false, "error": "why"}
  *
- * "id" of a request comes back in its reply. set-output leaves alone what it does not name. A screenshot's PNG comes as an
- * anonymous file, passed with the reply's first byte (SCM_RIGHTS): so the server never writes to anything of its clients'.
+ * "id" of a request comes back in its reply. set-output leaves alone what it does not name. A screenshot's PNG comes as
+ * an anonymous file, passed with the reply's first byte (SCM_RIGHTS): so the server never writes to anything of its
+ * clients'.
  */
 #ifndef PV_CONTROL_H
 #define PV_CONTROL_H

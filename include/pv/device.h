@@ -3,9 +3,9 @@
  * One virtio-gpu device (virtio 1.3, section 5.7), to embed in a program.
  *
  * A device has a thread of its own, the device thread, on which everything happens. The functions here may be called
- * from any thread, callbacks included, unless they say otherwise; they hand their work to the device thread and, but for
- * pv_device_queue_notify(), wait until it is done. Callbacks come on the device thread: they must be short and must not
- * wait for a thread that may itself be inside a call to the device.
+ * from any thread, callbacks included, unless they say otherwise; they hand their work to the device thread and, but
+ * for pv_device_queue_notify(), wait until it is done. Callbacks come on the device thread: they must be short and must
+ * not wait for a thread that may itself be inside a call to the device.
  *
  * Two kinds of owner feed a device its queues, one at a time: a socket server (pv/vhost_user.h), or the program itself,
  * a hypervisor for example: pv_device_attach() and the functions that follow it.
@@ -23,7 +23,7 @@
 extern "C" {
 #endif
 
-#define PV_DEVICE_MAX_OUTPUTS 16
+#define PV_DEVICE_MAX_OUTPUTS     16
 #define PV_DEVICE_MAX_SIDE_PIXELS 16384
 /* Virtqueues (5.7.2): 0 is the control queue, 1 the cursor queue. */
 #define PV_DEVICE_NR_QUEUES 2
@@ -33,9 +33,9 @@ struct pv_device;
 /* One head: what the guest is told of a monitor (VIRTIO_GPU_CMD_GET_DISPLAY_INFO and its EDID). */
 struct pv_device_output {
 	bool enabled;
-	uint32_t x, y;		/* where the desktop shall place it, in pixels */
-	uint32_t width, height; /* preferred mode in pixels, 1..PV_DEVICE_MAX_SIDE_PIXELS; ignored when off */
-	uint32_t refresh_millihertz; /* 0: 60000 */
+	uint32_t x, y;                /* where the desktop shall place it, in pixels */
+	uint32_t width, height;       /* preferred mode in pixels, 1..PV_DEVICE_MAX_SIDE_PIXELS; ignored when off */
+	uint32_t refresh_millihertz;  /* 0: 60000 */
 	uint32_t width_mm, height_mm; /* 0: as large as at 96 dpi */
 };
 
@@ -46,9 +46,9 @@ struct pv_device_params {
 	const struct pv_device_output *PV_NULLABLE outputs;
 	/* Host memory for the guest's 2D pictures, in bytes; beyond it the guest is told "out of memory". 0: 512 MiB */
 	uint64_t max_host_bytes;
-	/* Virtio shared memory region 1, in bytes: 0 = none, else a multiple of 2 MiB. Only what is used costs memory. */
+	/* Virtio shared memory region 1, in bytes: 0 = none, else a multiple of 2 MiB. Costs memory only where used. */
 	uint64_t window_bytes;
-	/* Each head's last picture is written there as PNG at pv_device_destroy(); head N to "name-N.png". NULL: is not. */
+	/* Where pv_device_destroy() writes each head's last picture as PNG, head N to "name-N.png"; NULL: nowhere. */
 	const char *PV_NULLABLE png_path;
 };
 
@@ -92,11 +92,11 @@ PV_API void pv_device_config_write(struct pv_device *PV_NONNULL device, uint32_t
 struct pv_device_memory_region {
 	uint64_t guest_addr; /* guest-physical, in bytes */
 	uint64_t size_bytes; /* not 0 */
-	/* Either a file to map shared and read-write (the device keeps a mapping, not the fd) from byte `fd_offset` on ... */
+	/* Either a file that is mapped shared and read-write from `fd_offset` on (the fd itself is not kept) ... */
 	int32_t fd;
 	uint64_t fd_offset;
-	/* ... or, with fd -1, memory of the caller, valid until it is out of the table and the call that took it out has
-	 * returned. */
+	/* ... or, with fd -1, memory of the caller, valid until it is out of the table and the call that took it out
+	 * has returned. */
 	void *PV_NULLABLE memory;
 };
 
@@ -161,10 +161,10 @@ struct pv_picture_info {
 	uint32_t struct_size; /* set by the caller to sizeof(struct pv_picture_info) */
 	uint32_t width, height;
 	uint32_t stride_bytes;
-	/* enum virtio_gpu_formats (5.7.6.8), 4 bytes a pixel: 1 = bytes B, G, R, A; 2 = B, G, R, X; 67 = R, G, B, A; ... */
+	/* enum virtio_gpu_formats (5.7.6.8), 4 bytes a pixel: 1 = bytes B, G, R, A; 2 = B, G, R, X; and so on */
 	uint32_t format;
-	/* Of the top left pixel; valid while the picture is referenced. In a view's callback it is up to date; a thread that
-	 * reads it at other times may see a picture in the making. */
+	/* Of the top left pixel; valid while the picture is referenced. In a view's callback it is up to date; a thread
+	 * that reads it at other times may see a picture in the making. */
 	const void *PV_NULLABLE pixels;
 };
 
@@ -196,7 +196,8 @@ struct pv_device_view_ops {
 	void (*PV_NONNULL set_picture)(void *PV_NULLABLE user, uint32_t scanout,
 				       struct pv_picture *PV_NULLABLE picture);
 	/* The guest finished drawing `rect` of the head's picture. */
-	void (*PV_NONNULL damage)(void *PV_NULLABLE user, uint32_t scanout, const struct pv_device_rect *PV_NONNULL rect);
+	void (*PV_NONNULL damage)(void *PV_NULLABLE user, uint32_t scanout,
+				  const struct pv_device_rect *PV_NONNULL rect);
 	/* The cursor's image, hot spot or visibility changed. */
 	void (*PV_NULLABLE set_cursor)(void *PV_NULLABLE user, const struct pv_device_cursor *PV_NONNULL cursor);
 	/* Only its place changed. */
@@ -216,16 +217,17 @@ PV_API void pv_device_remove_view(struct pv_device *PV_NONNULL device, struct pv
 /* ---- Looking in from outside ---- */
 
 /*
- * Writes what head `scanout` shows, or showed last, to `fd` as PNG, with the cursor drawn in if asked. The device stands
- * still only while the pixels are copied; compression and writing happen on the calling thread. PV_ERR_ARGUMENT: there is
- * no such head, or it has not shown anything yet. PV_ERR_HOST: writing failed.
+ * Writes what head `scanout` shows, or showed last, to `fd` as PNG, with the cursor drawn in if asked. The device
+ * stands still only while the pixels are copied; compression and writing happen on the calling thread. PV_ERR_ARGUMENT:
+ * there is no such head, or it has not shown anything yet. PV_ERR_HOST: writing failed.
  */
 PV_API PV_MUST_USE enum pv_status pv_device_screenshot(struct pv_device *PV_NONNULL device, uint32_t scanout,
 						       bool with_cursor, int32_t fd);
 
 /*
- * The device's state as a JSON object: version, renderer, features, heads with their frames per second, queues, counters,
- * host memory and CPU time of the process. To be freed with pv_free(). The names in it stay; new ones may come.
+ * The device's state as a JSON object: version, renderer, features, heads with their frames per second, queues,
+ * counters, host memory and CPU time of the process. To be freed with pv_free(). The names in it stay; new ones may
+ * come.
  */
 PV_API PV_MUST_USE enum pv_status pv_device_status(struct pv_device *PV_NONNULL device,
 						   char *PV_NULLABLE *PV_NONNULL out_json);

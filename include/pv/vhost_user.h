@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Serves a device to a VMM through vhost-user (QEMU documentation, "Vhost-user Protocol"): QEMU's vhost-user-gpu-pci and
- * vhost-user-vga, and any front end that takes a vhost-user device of virtio id 16.
+ * Serves a device to a VMM through vhost-user (QEMU documentation, "Vhost-user Protocol"): QEMU's vhost-user-gpu-pci
+ * and vhost-user-vga, and any front end that takes a vhost-user device of virtio id 16.
  */
 #ifndef PV_VHOST_USER_H
 #define PV_VHOST_USER_H
@@ -19,8 +19,9 @@ struct pv_vhost_user_server_params {
 	/* A connected stream socket with the front end at its other end. Consumed, even on failure. */
 	int32_t take_fd;
 	/*
-	 * The connection ended: PV_OK if the front end closed it, PV_ERR_PEER if it broke the protocol (already logged).
-	 * Comes once, on a thread of the server's own; the server must still be destroyed, from another thread. May be NULL.
+	 * The connection ended: PV_OK if the front end closed it, PV_ERR_PEER if it broke the protocol (already
+	 * logged). Comes once, on a thread of the server's own; the server must still be destroyed, from another
+	 * thread. May be NULL.
 	 */
 	void (*PV_NULLABLE closed)(void *PV_NULLABLE user, enum pv_status status);
 	void *PV_NULLABLE user;
@@ -38,8 +39,8 @@ pv_vhost_user_server_create(struct pv_device *PV_NONNULL device,
 PV_API void pv_vhost_user_server_destroy(struct pv_vhost_user_server *PV_NULLABLE server);
 
 /*
- * A listening, non-blocking socket at `path` for front ends to connect to; the caller accepts and owns it, and removes the
- * file in the end. A stale socket file is replaced. PV_ERR_HOST: the path cannot be used (logged).
+ * A listening, non-blocking socket at `path` for front ends to connect to; the caller accepts and owns it, and removes
+ * the file in the end. A stale socket file is replaced. PV_ERR_HOST: the path cannot be used (logged).
  */
 PV_API PV_MUST_USE enum pv_status pv_vhost_user_listen(const char *PV_NONNULL path, int32_t *PV_NONNULL out_fd);
 

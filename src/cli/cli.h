@@ -27,8 +27,8 @@ int cli_usage(const struct cli_command *command, const char *fmt, ...) __attribu
 /* ---- Options: "--name=VALUE", "--name VALUE", "-nVALUE", "-n VALUE"; flags take no value ---- */
 
 struct cli_option {
-	int id;		  /* what cli_next() returns; > 0 */
-	char letter;	  /* 0: none */
+	int id;           /* what cli_next() returns; > 0 */
+	char letter;      /* 0: none */
 	const char *name; /* without dashes */
 	bool has_value;
 };
@@ -73,8 +73,8 @@ char *cli_control_path(const char *name, bool create_directory);
 
 /*
  * Asks the chosen device, or the only one, with a request as in pv/control.h. *out_reply is to be freed with
- * yyjson_doc_free() and is an object with "ok": true; *out_fd, if given, is the descriptor of the reply. Returns an exit code;
- * what went wrong has been said.
+ * yyjson_doc_free() and is an object with "ok": true; *out_fd, if given, is the descriptor of the reply. Returns an
+ * exit code; what went wrong has been said.
  */
 struct yyjson_doc;
 struct yyjson_mut_doc;

@@ -94,14 +94,17 @@ static void print_scanout(yyjson_val *scanout)
 
 	printf("head %-5" PRIu64 " ", number(scanout, "index"));
 	if (flag(scanout, "active"))
-		printf("%" PRIu64 "x%" PRIu64 " %s, %" PRIu64 " frames per second, %" PRIu64 " frames", number(scanout, "width"),
-		       number(scanout, "height"), text(scanout, "format"), number(scanout, "fps"), number(scanout, "flushes"));
+		printf("%" PRIu64 "x%" PRIu64 " %s, %" PRIu64 " frames per second, %" PRIu64 " frames",
+		       number(scanout, "width"), number(scanout, "height"), text(scanout, "format"),
+		       number(scanout, "fps"), number(scanout, "flushes"));
 	else
 		printf("shows nothing");
 	if (!flag(output, "enabled"))
 		printf("; the guest is told that it is off\n");
-	else if (number(output, "width") != number(scanout, "width") || number(output, "height") != number(scanout, "height"))
-		printf("; the guest is offered %" PRIu64 "x%" PRIu64 "\n", number(output, "width"), number(output, "height"));
+	else if (number(output, "width") != number(scanout, "width") ||
+		 number(output, "height") != number(scanout, "height"))
+		printf("; the guest is offered %" PRIu64 "x%" PRIu64 "\n", number(output, "width"),
+		       number(output, "height"));
 	else
 		printf("\n");
 }
@@ -139,7 +142,8 @@ static void print_status(yyjson_val *status)
 	size_t i, max;
 
 	printf("pvgpu      %s, process %" PRIu64 ", up %" PRIu64 ":%02" PRIu64 ":%02" PRIu64 ", renderer %s\n",
-	       text(status, "version"), number(status, "pid"), up / 3600, up / 60 % 60, up % 60, text(status, "renderer"));
+	       text(status, "version"), number(status, "pid"), up / 3600, up / 60 % 60, up % 60,
+	       text(status, "renderer"));
 	print_front_end(yyjson_obj_get(status, "front_end"));
 	print_features(yyjson_obj_get(yyjson_obj_get(status, "features"), "driver"));
 	yyjson_arr_foreach(yyjson_obj_get(status, "scanouts"), i, max, entry) print_scanout(entry);
@@ -147,9 +151,12 @@ static void print_status(yyjson_val *status)
 	yyjson_arr_foreach(yyjson_obj_get(status, "queues"), i, max, entry)
 	{
 		printf("%s%s %s", i ? ", " : "", text(entry, "name"),
-		       flag(entry, "broken") ? "broken until the driver restarts it" : flag(entry, "running") ? "running" : "stopped");
+		       flag(entry, "broken")    ? "broken until the driver restarts it"
+		       : flag(entry, "running") ? "running"
+						: "stopped");
 	}
-	printf("\ncommands   %" PRIu64 ", cursor %" PRIu64 ", failed %" PRIu64 ", interrupts %" PRIu64 ", resets %" PRIu64 "\n",
+	printf("\ncommands   %" PRIu64 ", cursor %" PRIu64 ", failed %" PRIu64 ", interrupts %" PRIu64
+	       ", resets %" PRIu64 "\n",
 	       number(counters, "commands"), number(counters, "cursor_commands"), number(counters, "failed_commands"),
 	       number(counters, "interrupts"), number(counters, "resets"));
 	printf("pictures   %.1f of %.0f MiB in %" PRIu64 " resources\n", mebibytes(number(memory, "resource_bytes")),
@@ -163,7 +170,7 @@ static void print_status(yyjson_val *status)
 static int status(const struct cli_command *command, int argc, char **argv)
 {
 	static const struct cli_option options[] = {
-		{OPT_JSON, 'j', "json", false}, {OPT_NAME, 0, "name", true}, {OPT_CONTROL, 0, "control", true}, {0}};
+	    {OPT_JSON, 'j', "json", false}, {OPT_NAME, 0, "name", true}, {OPT_CONTROL, 0, "control", true}, {0}};
 	struct cli_parser parser = {.command = command, .options = options, .argc = argc, .argv = argv};
 	struct cli_instance instance = {0};
 	yyjson_doc *reply = NULL;
@@ -200,17 +207,16 @@ static int status(const struct cli_command *command, int argc, char **argv)
 }
 
 const struct cli_command cli_status = {
-	.name = "status",
-	.run = status,
-	.help = "Usage: pvgpu status [OPTIONS]\n"
-		"\n"
-		"Shows what a running device does.\n"
-		"\n"
-		"  -j, --json        everything, as a JSON object\n" INSTANCE_HELP
-		"\n"
-		"Examples:\n"
-		"  pvgpu status\n"
-		"  pvgpu status --json --name=work | jq '.scanouts[0].fps'\n",
+    .name = "status",
+    .run = status,
+    .help = "Usage: pvgpu status [OPTIONS]\n"
+	    "\n"
+	    "Shows what a running device does.\n"
+	    "\n"
+	    "  -j, --json        everything, as a JSON object\n" INSTANCE_HELP "\n"
+	    "Examples:\n"
+	    "  pvgpu status\n"
+	    "  pvgpu status --json --name=work | jq '.scanouts[0].fps'\n",
 };
 
 /* ---- screenshot ---- */
@@ -261,9 +267,9 @@ static int write_file(int from, const char *path)
 static int screenshot(const struct cli_command *command, int argc, char **argv)
 {
 	static const struct cli_option options[] = {
-		{OPT_FILE, 'o', "output", true},	   {OPT_SCANOUT, 's', "scanout", true},
-		{OPT_NO_CURSOR, 0, "no-cursor", false}, {OPT_NAME, 0, "name", true},
-		{OPT_CONTROL, 0, "control", true},	   {0}};
+	    {OPT_FILE, 'o', "output", true},        {OPT_SCANOUT, 's', "scanout", true},
+	    {OPT_NO_CURSOR, 0, "no-cursor", false}, {OPT_NAME, 0, "name", true},
+	    {OPT_CONTROL, 0, "control", true},      {0}};
 	struct cli_parser parser = {.command = command, .options = options, .argc = argc, .argv = argv};
 	struct cli_instance instance = {0};
 	const char *file = NULL;
@@ -311,19 +317,18 @@ static int screenshot(const struct cli_command *command, int argc, char **argv)
 }
 
 const struct cli_command cli_screenshot = {
-	.name = "screenshot",
-	.run = screenshot,
-	.help = "Usage: pvgpu screenshot [OPTIONS] [FILE]\n"
-		"\n"
-		"Writes what a head of a running device shows as PNG and prints the file's name.\n"
-		"\n"
-		"  -o, --output=FILE    default screenshot.png; - is the standard output\n"
-		"  -s, --scanout=N      the head, from 0; default 0\n"
-		"  --no-cursor          leave the cursor out\n" INSTANCE_HELP
-		"\n"
-		"Examples:\n"
-		"  pvgpu screenshot -o now.png\n"
-		"  pvgpu screenshot --scanout=1 --no-cursor -o - | display\n",
+    .name = "screenshot",
+    .run = screenshot,
+    .help = "Usage: pvgpu screenshot [OPTIONS] [FILE]\n"
+	    "\n"
+	    "Writes what a head of a running device shows as PNG and prints the file's name.\n"
+	    "\n"
+	    "  -o, --output=FILE    default screenshot.png; - is the standard output\n"
+	    "  -s, --scanout=N      the head, from 0; default 0\n"
+	    "  --no-cursor          leave the cursor out\n" INSTANCE_HELP "\n"
+	    "Examples:\n"
+	    "  pvgpu screenshot -o now.png\n"
+	    "  pvgpu screenshot --scanout=1 --no-cursor -o - | display\n",
 };
 
 /* ---- resize ---- */
@@ -332,8 +337,8 @@ static int resize(const struct cli_command *command, int argc, char **argv)
 {
 	/* --output: what the control protocol calls it. */
 	static const struct cli_option options[] = {
-		{OPT_SCANOUT, 's', "scanout", true}, {OPT_SCANOUT, 0, "output", true}, {OPT_OFF, 0, "off", false},
-		{OPT_NAME, 0, "name", true},	      {OPT_CONTROL, 0, "control", true}, {0}};
+	    {OPT_SCANOUT, 's', "scanout", true}, {OPT_SCANOUT, 0, "output", true},  {OPT_OFF, 0, "off", false},
+	    {OPT_NAME, 0, "name", true},         {OPT_CONTROL, 0, "control", true}, {0}};
 	struct cli_parser parser = {.command = command, .options = options, .argc = argc, .argv = argv};
 	struct cli_instance instance = {0};
 	uint32_t width = 0, height = 0;
@@ -352,8 +357,8 @@ static int resize(const struct cli_command *command, int argc, char **argv)
 		else if (id == CLI_WORD && width)
 			return unexpected_word(&parser);
 		else if (id == CLI_WORD && (!cli_parse_size(parser.value, &end, &width, &height) || *end))
-			return cli_usage(command, "\"%s\" is no size: write WIDTHxHEIGHT, each 1 to %d, or off", parser.value,
-					 PV_DEVICE_MAX_SIDE_PIXELS);
+			return cli_usage(command, "\"%s\" is no size: write WIDTHxHEIGHT, each 1 to %d, or off",
+					 parser.value, PV_DEVICE_MAX_SIDE_PIXELS);
 		else if (id == OPT_SCANOUT && !parse_scanout(parser.value, &scanout))
 			return cli_usage(command, "--scanout=%s: heads are numbered from 0 to 15", parser.value);
 		else
@@ -377,17 +382,17 @@ static int resize(const struct cli_command *command, int argc, char **argv)
 }
 
 const struct cli_command cli_resize = {
-	.name = "resize",
-	.run = resize,
-	.help = "Usage: pvgpu resize WIDTHxHEIGHT [OPTIONS]\n"
-		"       pvgpu resize --off [OPTIONS]\n"
-		"\n"
-		"Offers the guest another size for a head, as if another monitor was plugged in; --off unplugs it. A VMM that\n"
-		"shows the screen in a window of its own may decide otherwise.\n"
-		"\n"
-		"  -s, --scanout=N      the head, from 0; default 0\n" INSTANCE_HELP
-		"\n"
-		"Examples:\n"
-		"  pvgpu resize 1920x1080\n"
-		"  pvgpu resize --off --scanout=1\n",
+    .name = "resize",
+    .run = resize,
+    .help =
+	"Usage: pvgpu resize WIDTHxHEIGHT [OPTIONS]\n"
+	"       pvgpu resize --off [OPTIONS]\n"
+	"\n"
+	"Offers the guest another size for a head, as if another monitor was plugged in; --off unplugs it. A VMM that\n"
+	"shows the screen in a window of its own may decide otherwise.\n"
+	"\n"
+	"  -s, --scanout=N      the head, from 0; default 0\n" INSTANCE_HELP "\n"
+	"Examples:\n"
+	"  pvgpu resize 1920x1080\n"
+	"  pvgpu resize --off --scanout=1\n",
 };

@@ -13,9 +13,9 @@
 #include "pv/control.h"
 
 /* A screenshot of the largest picture takes a while. */
-#define TIMEOUT_MS 30000
+#define TIMEOUT_MS       30000
 #define PROBE_TIMEOUT_MS 2000
-#define MAX_LISTED 16
+#define MAX_LISTED       16
 
 static char *join_path(const char *directory, const char *name)
 {
@@ -138,7 +138,8 @@ int cli_ask(const struct cli_instance *instance, struct yyjson_mut_doc *request,
 	}
 	status = pv_control_call(path, line, TIMEOUT_MS, &text, &fd);
 	if (status == PV_ERR_PEER)
-		cli_error("it may be busy or stopped: see the log of its process", "the device at %s does not answer", path);
+		cli_error("it may be busy or stopped: see the log of its process", "the device at %s does not answer",
+			  path);
 	else if (status != PV_OK)
 		cli_error("is it running, as this user? see what does: pvgpu status", "no device answers at %s", path);
 	else

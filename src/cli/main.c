@@ -9,23 +9,24 @@
 #include "pv/api.h"
 
 static const char overview[] =
-	"Usage: pvgpu COMMAND [OPTIONS]\n"
-	"\n"
-	"A virtio-gpu device for virtual machines, in a process of its own.\n"
-	"\n"
-	"  vhost-user    be the device of one virtual machine, for QEMU and others\n"
-	"  status        show what a running device does\n"
-	"  screenshot    write what its screen shows as PNG\n"
-	"  resize        offer the guest another screen size\n"
-	"  help [CMD]    this, or all about a command\n"
-	"  version       print the version\n"
-	"\n"
-	"Examples:\n"
-	"  pvgpu vhost-user --socket-path=/tmp/gpu.sock &\n"
-	"  qemu-system-x86_64 -machine q35,memory-backend=mem -object memory-backend-memfd,id=mem,size=2G,share=on -m 2G \\\n"
-	"      -chardev socket,id=gpu,path=/tmp/gpu.sock -device vhost-user-gpu-pci,chardev=gpu -vga none ...\n"
-	"  pvgpu status\n"
-	"  pvgpu screenshot -o now.png\n";
+    "Usage: pvgpu COMMAND [OPTIONS]\n"
+    "\n"
+    "A virtio-gpu device for virtual machines, in a process of its own.\n"
+    "\n"
+    "  vhost-user    be the device of one virtual machine, for QEMU and others\n"
+    "  status        show what a running device does\n"
+    "  screenshot    write what its screen shows as PNG\n"
+    "  resize        offer the guest another screen size\n"
+    "  help [CMD]    this, or all about a command\n"
+    "  version       print the version\n"
+    "\n"
+    "Examples:\n"
+    "  pvgpu vhost-user --socket-path=/tmp/gpu.sock &\n"
+    "  qemu-system-x86_64 -machine q35,memory-backend=mem -object memory-backend-memfd,id=mem,size=2G,share=on -m 2G "
+    "\\\n"
+    "      -chardev socket,id=gpu,path=/tmp/gpu.sock -device vhost-user-gpu-pci,chardev=gpu -vga none ...\n"
+    "  pvgpu status\n"
+    "  pvgpu screenshot -o now.png\n";
 
 static const struct cli_command *const commands[] = {&cli_vhost_user, &cli_status, &cli_screenshot, &cli_resize};
 
@@ -86,7 +87,8 @@ static int help(int argc, char **argv)
 
 static int dispatch(int argc, char **argv)
 {
-	/* Managers such as libvirt run a back end with options alone: it is installed under this second name for them. */
+	/* Managers such as libvirt run a back end with options alone: it is installed under this second name for them.
+	 */
 	const char *slash = strrchr(argv[0], '/');
 	const struct cli_command *command;
 

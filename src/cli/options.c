@@ -39,7 +39,8 @@ static int bad(struct cli_parser *parser, const char *fmt, const char *what)
 static int long_option(struct cli_parser *parser, const char *word)
 {
 	const char *equals = strchr(word, '=');
-	const struct cli_option *option = find_long(parser, word + 2, equals ? (size_t)(equals - word - 2) : strlen(word + 2));
+	const struct cli_option *option =
+	    find_long(parser, word + 2, equals ? (size_t)(equals - word - 2) : strlen(word + 2));
 
 	if (!option)
 		return bad(parser, "there is no option %s", word);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pvgpu vhost-user. The main thread makes the device and its servers and then sleeps in poll() for front ends that connect,
- * for the end of the one that is connected, and for signals; all else happens on the library's threads.
+ * pvgpu vhost-user. The main thread makes the device and its servers and then sleeps in poll() for front ends that
+ * connect, for the end of the one that is connected, and for signals; all else happens on the library's threads.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,9 +23,9 @@
 #include "pv/vhost_user.h"
 
 #define FIRST_ACTIVATED_FD 3
-#define DEFAULT_WIDTH 1280
-#define DEFAULT_HEIGHT 800
-#define DEFAULT_PNG_PATH "pvgpu.png"
+#define DEFAULT_WIDTH      1280
+#define DEFAULT_HEIGHT     800
+#define DEFAULT_PNG_PATH   "pvgpu.png"
 
 struct options {
 	const char *socket_path;
@@ -63,21 +63,21 @@ enum {
 
 /* Letters: those of QEMU's own back end. */
 static const struct cli_option known_options[] = {
-	{OPT_SOCKET_PATH, 's', "socket-path", true},
-	{OPT_FD, 'f', "fd", true},
-	{OPT_CAPABILITIES, 'c', "print-capabilities", false},
-	{OPT_OUTPUTS, 0, "outputs", true},
-	{OPT_SIZE, 0, "size", true},
-	{OPT_DISPLAY, 0, "display", true},
-	{OPT_WINDOW, 0, "window", true},
-	{OPT_MAX_HOST_MEMORY, 0, "max-host-memory", true},
-	{OPT_CONTROL, 0, "control", true},
-	{OPT_NAME, 0, "name", true},
-	{OPT_KEEP_LISTENING, 0, "keep-listening", false},
-	{OPT_LOG_LEVEL, 0, "log-level", true},
-	{OPT_RENDER_NODE, 'r', "render-node", true},
-	{OPT_VIRGL, 'v', "virgl", false},
-	{0},
+    {OPT_SOCKET_PATH, 's', "socket-path", true},
+    {OPT_FD, 'f', "fd", true},
+    {OPT_CAPABILITIES, 'c', "print-capabilities", false},
+    {OPT_OUTPUTS, 0, "outputs", true},
+    {OPT_SIZE, 0, "size", true},
+    {OPT_DISPLAY, 0, "display", true},
+    {OPT_WINDOW, 0, "window", true},
+    {OPT_MAX_HOST_MEMORY, 0, "max-host-memory", true},
+    {OPT_CONTROL, 0, "control", true},
+    {OPT_NAME, 0, "name", true},
+    {OPT_KEEP_LISTENING, 0, "keep-listening", false},
+    {OPT_LOG_LEVEL, 0, "log-level", true},
+    {OPT_RENDER_NODE, 'r', "render-node", true},
+    {OPT_VIRGL, 'v', "virgl", false},
+    {0},
 };
 
 /* "800x600,off,1024x768": one entry for each head. */
@@ -136,7 +136,8 @@ static int take_option(const struct cli_command *command, struct options *option
 	switch (id) {
 	case OPT_SOCKET_PATH:
 		if (value[0] == '\0' || strlen(value) >= sizeof(((struct sockaddr_un *)0)->sun_path))
-			return cli_usage(command, "--socket-path=%s: a socket's path has 1 to %zu bytes, choose another", value,
+			return cli_usage(command,
+					 "--socket-path=%s: a socket's path has 1 to %zu bytes, choose another", value,
 					 sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
 		options->socket_path = value;
 		return CLI_OK;
@@ -150,12 +151,15 @@ static int take_option(const struct cli_command *command, struct options *option
 		return CLI_OK;
 	case OPT_OUTPUTS:
 		if (!cli_parse_number(value, PV_DEVICE_MAX_OUTPUTS, &options->nr_outputs) || options->nr_outputs == 0)
-			return cli_usage(command, "--outputs=%s: 1 to %d heads can be had", value, PV_DEVICE_MAX_OUTPUTS);
+			return cli_usage(command, "--outputs=%s: 1 to %d heads can be had", value,
+					 PV_DEVICE_MAX_OUTPUTS);
 		return CLI_OK;
 	case OPT_SIZE:
 		if (!parse_sizes(options, value))
-			return cli_usage(command, "--size=%s: write WIDTHxHEIGHT (each 1 to %d) or off for up to %d heads, with commas",
-					 value, PV_DEVICE_MAX_SIDE_PIXELS, PV_DEVICE_MAX_OUTPUTS);
+			return cli_usage(
+			    command,
+			    "--size=%s: write WIDTHxHEIGHT (each 1 to %d) or off for up to %d heads, with commas",
+			    value, PV_DEVICE_MAX_SIDE_PIXELS, PV_DEVICE_MAX_OUTPUTS);
 		return CLI_OK;
 	case OPT_DISPLAY:
 		if (!parse_display(options, value))
@@ -164,11 +168,13 @@ static int take_option(const struct cli_command *command, struct options *option
 	case OPT_WINDOW:
 		if (!cli_parse_bytes(value, &options->window_bytes) || options->window_bytes % (2u << 20) ||
 		    options->window_bytes > (1ull << 46))
-			return cli_usage(command, "--window=%s: give a multiple of 2M, such as 256M or 4G, or 0", value);
+			return cli_usage(command, "--window=%s: give a multiple of 2M, such as 256M or 4G, or 0",
+					 value);
 		return CLI_OK;
 	case OPT_MAX_HOST_MEMORY:
 		if (!cli_parse_bytes(value, &options->max_host_bytes) || options->max_host_bytes == 0)
-			return cli_usage(command, "--max-host-memory=%s: give a number of bytes, such as 512M or 2G", value);
+			return cli_usage(command, "--max-host-memory=%s: give a number of bytes, such as 512M or 2G",
+					 value);
 		return CLI_OK;
 	case OPT_CONTROL:
 		if (value[0] == '\0')
@@ -177,7 +183,9 @@ static int take_option(const struct cli_command *command, struct options *option
 		return CLI_OK;
 	case OPT_NAME:
 		if (!cli_is_name(value))
-			return cli_usage(command, "--name=%s: names have up to 64 letters, digits, dots, dashes and underscores", value);
+			return cli_usage(command,
+					 "--name=%s: names have up to 64 letters, digits, dots, dashes and underscores",
+					 value);
 		options->name = value;
 		return CLI_OK;
 	case OPT_KEEP_LISTENING:
@@ -191,7 +199,8 @@ static int take_option(const struct cli_command *command, struct options *option
 		cli_error("leave --render-node out", "--render-node=%s: this build draws without a GPU", value);
 		return CLI_FAILED;
 	case OPT_VIRGL:
-		cli_error("leave --virgl out: the guest then draws by itself", "--virgl: this build has no OpenGL renderer");
+		cli_error("leave --virgl out: the guest then draws by itself",
+			  "--virgl: this build has no OpenGL renderer");
 		return CLI_FAILED;
 	}
 	return CLI_USAGE;
@@ -207,7 +216,8 @@ static void complete_outputs(struct options *options)
 	if (options->nr_outputs == 0)
 		options->nr_outputs = 1;
 	if (options->nr_sizes == 0) {
-		options->outputs[0] = (struct pv_device_output){.enabled = true, .width = DEFAULT_WIDTH, .height = DEFAULT_HEIGHT};
+		options->outputs[0] =
+		    (struct pv_device_output){.enabled = true, .width = DEFAULT_WIDTH, .height = DEFAULT_HEIGHT};
 		options->nr_sizes = 1;
 	}
 	for (uint32_t i = 0; i < options->nr_outputs; i++) {
@@ -293,7 +303,7 @@ static bool prepare_wake(void)
 /* ---- Where front ends come from ---- */
 
 struct source {
-	int listen_fd;	  /* -1: none (any more) */
+	int listen_fd;    /* -1: none (any more) */
 	int connected_fd; /* -1: none (any more) */
 	const char *made; /* socket file to be removed; NULL: none of ours */
 };
@@ -310,7 +320,8 @@ static int check_directory(const char *path, const char *option)
 			  directory ? directory : "");
 		code = CLI_FAILED;
 	} else if (access(directory, W_OK | X_OK) < 0) {
-		cli_error("choose a path that this user can write", "%s=%s: %s: %s", option, path, directory, strerror(errno));
+		cli_error("choose a path that this user can write", "%s=%s: %s: %s", option, path, directory,
+			  strerror(errno));
 		code = CLI_FAILED;
 	}
 	free(directory);
@@ -431,7 +442,8 @@ static int start_control(struct service *service)
 	    pv_control_server_create(service->device, service->control_path, &service->control) == PV_OK)
 		return CLI_OK;
 	if (options->control || options->name) {
-		cli_error("choose another one with --control or --name, or --control=none", "the control socket cannot be made");
+		cli_error("choose another one with --control or --name, or --control=none",
+			  "the control socket cannot be made");
 		return CLI_FAILED;
 	}
 	/* Nobody asked for it. */
@@ -443,12 +455,12 @@ static int start_device(struct service *service)
 {
 	const struct options *options = service->options;
 	struct pv_device_params params = {
-		.struct_size = sizeof(params),
-		.nr_outputs = (uint32_t)options->nr_outputs,
-		.outputs = options->outputs,
-		.max_host_bytes = options->max_host_bytes,
-		.window_bytes = options->window_bytes,
-		.png_path = options->png_path,
+	    .struct_size = sizeof(params),
+	    .nr_outputs = (uint32_t)options->nr_outputs,
+	    .outputs = options->outputs,
+	    .max_host_bytes = options->max_host_bytes,
+	    .window_bytes = options->window_bytes,
+	    .png_path = options->png_path,
 	};
 	enum pv_status status = pv_device_create(&params, &service->device);
 
@@ -461,7 +473,7 @@ static int start_device(struct service *service)
 static bool serve(struct service *service, int take_fd)
 {
 	struct pv_vhost_user_server_params params = {
-		.struct_size = sizeof(params), .take_fd = take_fd, .closed = on_closed};
+	    .struct_size = sizeof(params), .take_fd = take_fd, .closed = on_closed};
 	enum pv_status status = pv_vhost_user_server_create(service->device, &params, &service->server);
 
 	if (status != PV_OK)
@@ -585,29 +597,31 @@ static int vhost_user(const struct cli_command *command, int argc, char **argv)
 }
 
 const struct cli_command cli_vhost_user = {
-	.name = "vhost-user",
-	.run = vhost_user,
-	.help = "Usage: pvgpu vhost-user --socket-path=PATH [OPTIONS]\n"
-		"       pvgpu vhost-user --fd=N [OPTIONS]\n"
-		"\n"
-		"Is the graphics device of one virtual machine. Stays in the foreground; ends when the VMM leaves, or on SIGTERM.\n"
-		"\n"
-		"  -s, --socket-path=PATH      listen there\n"
-		"  -f, --fd=N                  use this inherited socket, connected or listening\n"
-		"  -c, --print-capabilities    print what this build can do as JSON, for libvirt and the like\n"
-		"  --outputs=N                 number of heads, 1 to 16; default 1\n"
-		"  --size=SIZE[,SIZE...]       size of each head, WIDTHxHEIGHT or off; default 1280x800\n"
-		"  --display=none|png[=PATH]   png: write each head's last picture to PATH in the end; default none\n"
-		"  --window=SIZE               memory shared with the host's GPU, a multiple of 2M; default 0\n"
-		"  --max-host-memory=SIZE      for the guest's pictures; default 512M\n"
-		"  --control=PATH|none         control socket for pvgpu status and others; default by name\n"
-		"  --name=NAME                 name of this device for them; default the process id\n"
-		"  --keep-listening            serve the next VMM when one has left\n"
-		"  --log-level=LEVEL           error, warning, info or debug; default info\n"
-		"\n"
-		"Examples:\n"
-		"  pvgpu vhost-user --socket-path=/tmp/gpu.sock --name=work --size=1920x1080\n"
-		"  pvgpu vhost-user -s /tmp/gpu.sock --outputs=2 --size=1280x800,off --display=png=/tmp/last.png\n"
-		"  qemu-system-x86_64 -machine q35,memory-backend=mem -object memory-backend-memfd,id=mem,size=2G,share=on -m 2G \\\n"
-		"      -chardev socket,id=gpu,path=/tmp/gpu.sock -device vhost-user-gpu-pci,chardev=gpu -vga none ...\n",
+    .name = "vhost-user",
+    .run = vhost_user,
+    .help = "Usage: pvgpu vhost-user --socket-path=PATH [OPTIONS]\n"
+	    "       pvgpu vhost-user --fd=N [OPTIONS]\n"
+	    "\n"
+	    "Is the graphics device of one virtual machine. Stays in the foreground; ends when the VMM leaves, or on "
+	    "SIGTERM.\n"
+	    "\n"
+	    "  -s, --socket-path=PATH      listen there\n"
+	    "  -f, --fd=N                  use this inherited socket, connected or listening\n"
+	    "  -c, --print-capabilities    print what this build can do as JSON, for libvirt and the like\n"
+	    "  --outputs=N                 number of heads, 1 to 16; default 1\n"
+	    "  --size=SIZE[,SIZE...]       size of each head, WIDTHxHEIGHT or off; default 1280x800\n"
+	    "  --display=none|png[=PATH]   png: write each head's last picture to PATH in the end; default none\n"
+	    "  --window=SIZE               memory shared with the host's GPU, a multiple of 2M; default 0\n"
+	    "  --max-host-memory=SIZE      for the guest's pictures; default 512M\n"
+	    "  --control=PATH|none         control socket for pvgpu status and others; default by name\n"
+	    "  --name=NAME                 name of this device for them; default the process id\n"
+	    "  --keep-listening            serve the next VMM when one has left\n"
+	    "  --log-level=LEVEL           error, warning, info or debug; default info\n"
+	    "\n"
+	    "Examples:\n"
+	    "  pvgpu vhost-user --socket-path=/tmp/gpu.sock --name=work --size=1920x1080\n"
+	    "  pvgpu vhost-user -s /tmp/gpu.sock --outputs=2 --size=1280x800,off --display=png=/tmp/last.png\n"
+	    "  qemu-system-x86_64 -machine q35,memory-backend=mem -object memory-backend-memfd,id=mem,size=2G,share=on "
+	    "-m 2G \\\n"
+	    "      -chardev socket,id=gpu,path=/tmp/gpu.sock -device vhost-user-gpu-pci,chardev=gpu -vga none ...\n",
 };

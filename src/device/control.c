@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The control server: a loop on a thread of its own, so that nothing a client does holds up the device. A client's
- * requests are worked off one at a time, and none is read while a reply waits to be taken: that bounds what a client can
- * make us keep, and what it can make the device do to one thing at a time.
+ * requests are worked off one at a time, and none is read while a reply waits to be taken: that bounds what a client
+ * can make us keep, and what it can make the device do to one thing at a time.
  */
 #include "pv/control.h"
 
@@ -19,8 +19,8 @@
 #include "device/device.h"
 #include "device/process.h"
 
-#define MAX_CLIENTS 16
-#define LISTEN_BACKLOG 128
+#define MAX_CLIENTS     16
+#define LISTEN_BACKLOG  128
 #define ACCEPT_PAUSE_NS 1000000000ull
 
 struct client {
@@ -98,7 +98,7 @@ static const char *command_status(struct request *request)
 	yyjson_doc_free(doc);
 	pv_free(json);
 	return copy && yyjson_mut_obj_add_val(request->reply_doc, request->reply, "status", copy) ? NULL
-												   : "out of memory";
+												  : "out of memory";
 }
 
 static const char *command_outputs(struct request *request)
@@ -128,8 +128,9 @@ static const char *command_set_output(struct request *request)
 	    pv_device_get_output(request->device, index, &output) != PV_OK)
 		return "there is no such output";
 	if (!get_number(request, "width", UINT32_MAX, &output.width) ||
-	    !get_number(request, "height", UINT32_MAX, &output.height) || !get_number(request, "x", INT32_MAX, &output.x) ||
-	    !get_number(request, "y", INT32_MAX, &output.y) || !get_flag(request, "enabled", &output.enabled))
+	    !get_number(request, "height", UINT32_MAX, &output.height) ||
+	    !get_number(request, "x", INT32_MAX, &output.x) || !get_number(request, "y", INT32_MAX, &output.y) ||
+	    !get_flag(request, "enabled", &output.enabled))
 		return "width, height, x and y are numbers, enabled is true or false";
 	/* The old physical size would give the new mode a wrong density. */
 	output.width_mm = output.height_mm = 0;
@@ -153,7 +154,8 @@ static const char *command_screenshot(struct request *request)
 	status = pv_device_screenshot(request->device, scanout, cursor, fd);
 	if (status != PV_OK || fstat(fd, &info) < 0 || lseek(fd, 0, SEEK_SET) < 0) {
 		pv_fd_close(&fd);
-		return status == PV_ERR_ARGUMENT ? "that scanout has not shown anything yet" : "the picture cannot be written";
+		return status == PV_ERR_ARGUMENT ? "that scanout has not shown anything yet"
+						 : "the picture cannot be written";
 	}
 	yyjson_mut_obj_add_uint(request->reply_doc, request->reply, "size", (uint64_t)info.st_size);
 	request->fd = fd;
@@ -164,10 +166,10 @@ static const struct {
 	const char *name;
 	const char *(*run)(struct request *request);
 } commands[] = {
-	{"status", command_status},
-	{"outputs", command_outputs},
-	{"set-output", command_set_output},
-	{"screenshot", command_screenshot},
+    {"status", command_status},
+    {"outputs", command_outputs},
+    {"set-output", command_set_output},
+    {"screenshot", command_screenshot},
 };
 
 static const char *run_command(struct request *request)
@@ -205,7 +207,8 @@ static char *answer(struct pv_device *device, const char *line, size_t len, size
 	yyjson_mut_obj_add_bool(request.reply_doc, request.reply, "ok", !error);
 	yyjson_val *id = yyjson_obj_get(request.root, "id");
 	if (id)
-		yyjson_mut_obj_add_val(request.reply_doc, request.reply, "id", yyjson_val_mut_copy(request.reply_doc, id));
+		yyjson_mut_obj_add_val(request.reply_doc, request.reply, "id",
+				       yyjson_val_mut_copy(request.reply_doc, id));
 	text = yyjson_mut_write(request.reply_doc, YYJSON_WRITE_NEWLINE_AT_END, out_len);
 	if (text)
 		*out_fd = request.fd;
@@ -237,7 +240,7 @@ static enum pv_status send_reply(struct client *client)
 		struct iovec iov = {client->out + client->out_sent, client->out_len - client->out_sent};
 		size_t sent = 0;
 		enum pv_status status =
-			pv_socket_send(client->fd, &iov, 1, &client->out_fd, client->out_fd >= 0 ? 1 : 0, &sent);
+		    pv_socket_send(client->fd, &iov, 1, &client->out_fd, client->out_fd >= 0 ? 1 : 0, &sent);
 
 		if (status != PV_OK)
 			return status;
@@ -408,9 +411,10 @@ enum pv_status pv_control_server_create(struct pv_device *device, const char *pa
 	status = pv_loop_create(&server->loop);
 	if (status == PV_OK)
 		status = pv_socket_listen(path, &server->listen_fd);
-	/* Whoever connects before the chmod is refused by its user id. The longer queue is for clients that come at once. */
+	/* Whoever connects before the chmod is refused by its user id. The longer queue is for clients that come at
+	 * once. */
 	if (status == PV_OK && (chmod(path, 0600) < 0 || listen(server->listen_fd, LISTEN_BACKLOG) < 0 ||
-				 pv_fd_set_nonblocking(server->listen_fd, true) != PV_OK))
+				pv_fd_set_nonblocking(server->listen_fd, true) != PV_OK))
 		status = PV_ERR_HOST;
 	if (status == PV_OK)
 		status = pv_loop_add_timer(server->loop, accept_again, server, &server->accept_timer);

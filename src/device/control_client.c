@@ -33,8 +33,8 @@ static enum pv_status check_private(const char *path)
 		return PV_ERR_HOST;
 	}
 	if (!S_ISDIR(info.st_mode) || info.st_uid != geteuid() || (info.st_mode & 077) != 0) {
-		pv_log(PV_LOG_ERROR, "control", "%s is not a directory of this user alone: remove it, or name a socket path",
-		       path);
+		pv_log(PV_LOG_ERROR, "control",
+		       "%s is not a directory of this user alone: remove it, or name a socket path", path);
 		return PV_ERR_HOST;
 	}
 	return PV_OK;
@@ -137,7 +137,8 @@ static enum pv_status receive_line(int fd, struct reply *reply, uint64_t deadlin
 			reply->text = more;
 			reply->size = reply->size * 2 + 1024;
 		}
-		status = pv_socket_recv(fd, reply->text + reply->len, reply->size - reply->len, &got, &received, &nr_fds);
+		status =
+		    pv_socket_recv(fd, reply->text + reply->len, reply->size - reply->len, &got, &received, &nr_fds);
 		if (status == PV_PENDING && wait_for(fd, POLLIN, deadline_ns))
 			continue;
 		if (nr_fds > 0 && reply->fd < 0)

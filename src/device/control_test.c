@@ -70,12 +70,14 @@ static void test_commands(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_true(asks_well(f, "{\"command\":\"set-output\",\"output\":1,\"width\":640,\"height\":480}", "{\"ok\":true}"));
+	assert_true(
+	    asks_well(f, "{\"command\":\"set-output\",\"output\":1,\"width\":640,\"height\":480}", "{\"ok\":true}"));
 	assert_true(asks_well(f, "{\"command\":\"set-output\",\"output\":1,\"enabled\":false,\"id\":7}",
 			      "{\"ok\":true,\"id\":7}"));
-	assert_true(asks_well(f, "{\"command\":\"outputs\"}",
-			      "{\"outputs\":[{\"output\":0,\"enabled\":true,\"x\":0,\"y\":0,\"width\":1280,\"height\":800},"
-			      "{\"output\":1,\"enabled\":false,\"x\":1280,\"y\":0,\"width\":640,\"height\":480}],\"ok\":true}"));
+	assert_true(asks_well(
+	    f, "{\"command\":\"outputs\"}",
+	    "{\"outputs\":[{\"output\":0,\"enabled\":true,\"x\":0,\"y\":0,\"width\":1280,\"height\":800},"
+	    "{\"output\":1,\"enabled\":false,\"x\":1280,\"y\":0,\"width\":640,\"height\":480}],\"ok\":true}"));
 	assert_true(asks_well(f, "{\"command\":\"set-output\",\"output\":2,\"width\":640}",
 			      "{\"error\":\"there is no such output\",\"ok\":false}"));
 	assert_true(asks_well(f, "{\"command\":\"screenshot\"}",
@@ -94,7 +96,8 @@ static int connect_to(const struct fixture *f)
 
 static void test_several_requests_at_once_are_answered_in_order(void **state)
 {
-	static const char requests[] = "{\"command\":\"outputs\",\"id\":1}\n{\"command\":\"none\",\"id\":2}\n{\"command\":\"out";
+	static const char requests[] =
+	    "{\"command\":\"outputs\",\"id\":1}\n{\"command\":\"none\",\"id\":2}\n{\"command\":\"out";
 	struct fixture *f = *state;
 	int fd = connect_to(f);
 	FILE *file;
@@ -122,8 +125,9 @@ static void test_endless_line_ends_the_connection(void **state)
 	assert_int_equal(write(fd, line, sizeof(line)), sizeof(line));
 	assert_true(read(fd, &byte, 1) <= 0);
 	close(fd);
-	assert_true(asks_well(f, "{\"command\":\"none\"}",
-			      "{\"error\":\"no such command: there are status, outputs, set-output and screenshot\",\"ok\":false}"));
+	assert_true(asks_well(
+	    f, "{\"command\":\"none\"}",
+	    "{\"error\":\"no such command: there are status, outputs, set-output and screenshot\",\"ok\":false}"));
 }
 
 static void test_sent_descriptors_end_the_connection(void **state)
@@ -217,15 +221,15 @@ static void test_directory_must_be_private(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_commands, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_several_requests_at_once_are_answered_in_order, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_endless_line_ends_the_connection, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_sent_descriptors_end_the_connection, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_silent_clients_give_way, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_nobody_there, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_server_that_does_not_answer, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_path_in_use, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_directory_must_be_private, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_commands, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_several_requests_at_once_are_answered_in_order, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_endless_line_ends_the_connection, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_sent_descriptors_end_the_connection, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_silent_clients_give_way, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_nobody_there, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_server_that_does_not_answer, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_path_in_use, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_directory_must_be_private, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests_name("control", tests, NULL, NULL);

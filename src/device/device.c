@@ -20,7 +20,7 @@ _Static_assert(PV_DEVICE_MAX_OUTPUTS == PV_GPU_MAX_SCANOUTS, "public and interna
 _Static_assert(PV_DEVICE_MAX_SIDE_PIXELS == PV_FRAME_MAX_SIDE, "public and internal limits are the same");
 _Static_assert(PV_DEVICE_NR_QUEUES == PV_GPU_NR_QUEUES, "public and internal limits are the same");
 
-#define DEFAULT_WIDTH 1280
+#define DEFAULT_WIDTH  1280
 #define DEFAULT_HEIGHT 800
 
 const char *pv_version(void)
@@ -48,8 +48,8 @@ enum pv_status pv_thread_start(pthread_t *out, void *(*run)(void *user), void *u
 	sigset_t blocked, old;
 	int error;
 
-	/* A process's signals are for its own threads. A fault's signal must reach the thread that faults: SIGBUS tells of
-	 * guest memory whose file was cut short. */
+	/* A process's signals are for its own threads. A fault's signal must reach the thread that faults: SIGBUS tells
+	 * of guest memory whose file was cut short. */
 	sigfillset(&blocked);
 	sigdelset(&blocked, SIGBUS);
 	sigdelset(&blocked, SIGSEGV);
@@ -99,9 +99,9 @@ static void needs_reset(void *user)
 }
 
 static const struct pv_gpu_transport_ops program_transport_ops = {
-	.interrupt = interrupt,
-	.config_changed = config_changed,
-	.needs_reset = needs_reset,
+    .interrupt = interrupt,
+    .config_changed = config_changed,
+    .needs_reset = needs_reset,
 };
 
 enum pv_status pv_device_claim(struct pv_device *device, enum pv_device_owner owner)
@@ -157,14 +157,14 @@ static void destroy_parts(void *user)
 static bool to_output(const struct pv_device_output *from, struct pv_output *to)
 {
 	*to = (struct pv_output){
-		.enabled = from->enabled,
-		.x = from->x,
-		.y = from->y,
-		.width = from->width,
-		.height = from->height,
-		.refresh_millihertz = from->refresh_millihertz,
-		.width_mm = from->width_mm,
-		.height_mm = from->height_mm,
+	    .enabled = from->enabled,
+	    .x = from->x,
+	    .y = from->y,
+	    .width = from->width,
+	    .height = from->height,
+	    .refresh_millihertz = from->refresh_millihertz,
+	    .width_mm = from->width_mm,
+	    .height_mm = from->height_mm,
 	};
 	return !from->enabled || (from->width >= 1 && from->width <= PV_FRAME_MAX_SIDE && from->height >= 1 &&
 				  from->height <= PV_FRAME_MAX_SIDE);
@@ -181,14 +181,14 @@ static enum pv_status read_params(const struct pv_device_params *from, struct cr
 	if (params.nr_outputs > PV_GPU_MAX_SCANOUTS || params.window_bytes % (2u << 20) != 0)
 		return PV_ERR_ARGUMENT;
 	call->gpu = (struct pv_gpu_params){
-		.nr_outputs = params.nr_outputs,
-		.max_host_bytes = params.max_host_bytes,
-		.window_bytes = params.window_bytes,
+	    .nr_outputs = params.nr_outputs,
+	    .max_host_bytes = params.max_host_bytes,
+	    .window_bytes = params.window_bytes,
 	};
 	call->png_path = params.png_path;
 	for (uint32_t i = 0; i < params.nr_outputs; i++) {
 		struct pv_device_output output = {
-			.enabled = true, .x = i * DEFAULT_WIDTH, .width = DEFAULT_WIDTH, .height = DEFAULT_HEIGHT};
+		    .enabled = true, .x = i * DEFAULT_WIDTH, .width = DEFAULT_WIDTH, .height = DEFAULT_HEIGHT};
 
 		if (!to_output(params.outputs ? &params.outputs[i] : &output, &call->gpu.outputs[i]))
 			return PV_ERR_ARGUMENT;
@@ -408,11 +408,11 @@ enum pv_status pv_device_set_memory(struct pv_device *device, const struct pv_de
 	for (; status == PV_OK && made < nr_regions; made += status == PV_OK) {
 		const struct pv_device_memory_region *r = &from[made];
 		struct pv_guest_region_params params = {
-			.guest_addr = r->guest_addr,
-			.size_bytes = r->size_bytes,
-			.fd = r->fd,
-			.fd_offset = r->fd_offset,
-			.memory = r->memory,
+		    .guest_addr = r->guest_addr,
+		    .size_bytes = r->size_bytes,
+		    .fd = r->fd,
+		    .fd_offset = r->fd_offset,
+		    .memory = r->memory,
 		};
 
 		if (r->size_bytes == 0 || (r->fd < 0 && !r->memory))
@@ -438,10 +438,10 @@ static void queue_start(void *user)
 	struct call *call = user;
 	const struct pv_device_queue *queue = call->queue;
 	struct pv_virtq_layout layout = {
-		.size = (uint16_t)queue->size,
-		.desc_addr = queue->desc_addr,
-		.avail_addr = queue->avail_addr,
-		.used_addr = queue->used_addr,
+	    .size = (uint16_t)queue->size,
+	    .desc_addr = queue->desc_addr,
+	    .avail_addr = queue->avail_addr,
+	    .used_addr = queue->used_addr,
 	};
 
 	call->status = PV_ERR_ARGUMENT;
@@ -571,14 +571,14 @@ enum pv_status pv_device_get_output(struct pv_device *device, uint32_t index, st
 	pv_loop_call(device->loop, get_output, &call);
 	if (call.status == PV_OK) {
 		*out = (struct pv_device_output){
-			.enabled = call.output.enabled,
-			.x = call.output.x,
-			.y = call.output.y,
-			.width = call.output.width,
-			.height = call.output.height,
-			.refresh_millihertz = call.output.refresh_millihertz,
-			.width_mm = call.output.width_mm,
-			.height_mm = call.output.height_mm,
+		    .enabled = call.output.enabled,
+		    .x = call.output.x,
+		    .y = call.output.y,
+		    .width = call.output.width,
+		    .height = call.output.height,
+		    .refresh_millihertz = call.output.refresh_millihertz,
+		    .width_mm = call.output.width_mm,
+		    .height_mm = call.output.height_mm,
 		};
 	}
 	return call.status;
@@ -625,8 +625,8 @@ static void capture(void *user)
 
 	call->status = PV_ERR_ARGUMENT;
 	if (call->scanout < pv_gpu_nr_outputs(call->device->gpu))
-		call->status = pv_png_display_capture(call->device->png, call->scanout, call->with_cursor,
-						      &call->snapshot);
+		call->status =
+		    pv_png_display_capture(call->device->png, call->scanout, call->with_cursor, &call->snapshot);
 }
 
 enum pv_status pv_device_screenshot(struct pv_device *device, uint32_t scanout, bool with_cursor, int32_t fd)

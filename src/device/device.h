@@ -17,8 +17,8 @@ struct pv_device_doorbell {
 	struct pv_loop_task task;
 	struct pv_device *device;
 	uint32_t queue;
-	/* Posted and not yet run. Exchanged with acq_rel on both sides: a doorbell that finds it set is covered by the run
-	 * that will clear it before it looks at the ring. */
+	/* Posted and not yet run. Exchanged with acq_rel on both sides: a doorbell that finds it set is covered by the
+	 * run that will clear it before it looks at the ring. */
 	_Atomic bool posted;
 };
 
@@ -31,8 +31,8 @@ struct pv_device {
 
 	/* Owned by the device thread. */
 	struct pv_gpu *gpu;
-	struct pv_display *png;	  /* in the core's list */
-	struct pv_display *meter; /* in the core's list */
+	struct pv_display *png;     /* in the core's list */
+	struct pv_display *meter;   /* in the core's list */
 	struct pv_display *console; /* the VMM's, in the core's list; or NULL */
 	struct pv_device_view *views;
 	enum pv_device_owner owner;
@@ -46,7 +46,8 @@ struct pv_device {
 PV_MUST_USE enum pv_status pv_device_claim(struct pv_device *device, enum pv_device_owner owner);
 void pv_device_release(struct pv_device *device);
 
-/* Reads a caller's params struct of any version: the common part is copied, the rest is zero. False: it makes no sense. */
+/* Reads a caller's params struct of any version: the common part is copied, the rest is zero. False: it makes no sense.
+ */
 bool pv_params_read(void *dst, size_t dst_size, const void *src, uint32_t src_size);
 
 /* Starts a thread that takes no signals but those its own faults raise. Any thread. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The device through the embedding API alone, without any socket: the test is the hypervisor. It owns guest memory, builds
- * rings in it as a driver does, and looks at the picture through a view and through screenshots.
+ * The device through the embedding API alone, without any socket: the test is the hypervisor. It owns guest memory,
+ * builds rings in it as a driver does, and looks at the picture through a view and through screenshots.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,12 +21,12 @@
 
 #define RAM_BYTES (8u << 20)
 /* Not 0, so that a guest address taken for an offset shows. */
-#define RAM_ADDR 0x40000000ull
-#define QUEUE_SIZE 16
-#define WIDTH 64
-#define HEIGHT 48
+#define RAM_ADDR    0x40000000ull
+#define QUEUE_SIZE  16
+#define WIDTH       64
+#define HEIGHT      48
 #define F_VERSION_1 (1ull << 32)
-#define F_INDIRECT (1ull << 28)
+#define F_INDIRECT  (1ull << 28)
 
 struct desc {
 	uint64_t addr;
@@ -105,7 +105,7 @@ static void on_config_changed(void *user)
 }
 
 static const struct pv_device_owner_ops owner_ops = {
-	.struct_size = sizeof(owner_ops), .interrupt = on_interrupt, .config_changed = on_config_changed};
+    .struct_size = sizeof(owner_ops), .interrupt = on_interrupt, .config_changed = on_config_changed};
 
 /* ---- A driver ---- */
 
@@ -113,10 +113,10 @@ static void start_queue(struct machine *m, uint32_t queue)
 {
 	struct ring *ring = &m->ram->rings[queue];
 	struct pv_device_queue params = {
-		.size = QUEUE_SIZE,
-		.desc_addr = guest_addr(m, ring->desc),
-		.avail_addr = guest_addr(m, &ring->avail),
-		.used_addr = guest_addr(m, &ring->used),
+	    .size = QUEUE_SIZE,
+	    .desc_addr = guest_addr(m, ring->desc),
+	    .avail_addr = guest_addr(m, &ring->avail),
+	    .used_addr = guest_addr(m, &ring->used),
 	};
 
 	memset(ring, 0, sizeof(*ring));
@@ -164,9 +164,9 @@ static uint32_t command(struct machine *m, const void *request, size_t len)
 
 static void start(struct machine *m)
 {
-	assert_int_equal(pv_device_set_driver_features(m->device, F_VERSION_1 | 1u << PV_GPU_F_EDID |
-									  1u << PV_GPU_F_RESOURCE_BLOB),
-			 PV_OK);
+	assert_int_equal(
+	    pv_device_set_driver_features(m->device, F_VERSION_1 | 1u << PV_GPU_F_EDID | 1u << PV_GPU_F_RESOURCE_BLOB),
+	    PV_OK);
 	start_queue(m, 0);
 	start_queue(m, 1);
 }
@@ -195,6 +195,9 @@ static struct machine *new_machine(const struct pv_device_params *more)
 
 static void destroy_machine(struct machine *m)
 {
+	/* What a view kept. */
+	for (size_t i = 0; i < PV_DEVICE_MAX_OUTPUTS; i++)
+		pv_picture_unref(m->picture[i]);
 	pv_device_detach(m->device);
 	pv_device_destroy(m->device);
 	munmap(m->ram, RAM_BYTES);
@@ -229,11 +232,11 @@ static uint32_t pattern(uint32_t x, uint32_t y)
 static void create_2d(struct machine *m, uint32_t id, uint32_t format, uint32_t width, uint32_t height)
 {
 	struct pv_gpu_resource_create_2d create = {
-		.hdr.type = PV_GPU_CMD_RESOURCE_CREATE_2D,
-		.resource_id = id,
-		.format = format,
-		.width = width,
-		.height = height,
+	    .hdr.type = PV_GPU_CMD_RESOURCE_CREATE_2D,
+	    .resource_id = id,
+	    .format = format,
+	    .width = width,
+	    .height = height,
 	};
 
 	assert_int_equal(COMMAND(m, create), PV_GPU_RESP_OK_NODATA);
@@ -245,8 +248,8 @@ static void attach_backing(struct machine *m, uint32_t id, const void *memory, u
 		struct pv_gpu_attach_backing attach;
 		struct pv_gpu_mem_entry entry;
 	} request = {
-		.attach = {.hdr.type = PV_GPU_CMD_RESOURCE_ATTACH_BACKING, .resource_id = id, .nr_entries = 1},
-		.entry = {.addr = guest_addr(m, memory), .length = len},
+	    .attach = {.hdr.type = PV_GPU_CMD_RESOURCE_ATTACH_BACKING, .resource_id = id, .nr_entries = 1},
+	    .entry = {.addr = guest_addr(m, memory), .length = len},
 	};
 
 	assert_int_equal(COMMAND(m, request), PV_GPU_RESP_OK_NODATA);
@@ -255,7 +258,7 @@ static void attach_backing(struct machine *m, uint32_t id, const void *memory, u
 static void transfer(struct machine *m, uint32_t id, uint32_t width, uint32_t height)
 {
 	struct pv_gpu_transfer_to_host_2d request = {
-		.hdr.type = PV_GPU_CMD_TRANSFER_TO_HOST_2D, .r = {0, 0, width, height}, .resource_id = id};
+	    .hdr.type = PV_GPU_CMD_TRANSFER_TO_HOST_2D, .r = {0, 0, width, height}, .resource_id = id};
 
 	assert_int_equal(COMMAND(m, request), PV_GPU_RESP_OK_NODATA);
 }
@@ -263,7 +266,7 @@ static void transfer(struct machine *m, uint32_t id, uint32_t width, uint32_t he
 static uint32_t set_scanout(struct machine *m, uint32_t scanout, uint32_t id, struct pv_gpu_wire_rect r)
 {
 	struct pv_gpu_set_scanout request = {
-		.hdr.type = PV_GPU_CMD_SET_SCANOUT, .r = r, .scanout_id = scanout, .resource_id = id};
+	    .hdr.type = PV_GPU_CMD_SET_SCANOUT, .r = r, .scanout_id = scanout, .resource_id = id};
 
 	return COMMAND(m, request);
 }
@@ -395,8 +398,8 @@ static void test_screenshot_to_a_bad_file(void **state)
 static void test_cursor_in_screenshot(void **state)
 {
 	struct machine *m = *state;
-	struct pv_gpu_update_cursor update = {.hdr.type = PV_GPU_CMD_UPDATE_CURSOR, .x = 10, .y = 12, .resource_id = 2,
-					      .hot_x = 3, .hot_y = 4};
+	struct pv_gpu_update_cursor update = {
+	    .hdr.type = PV_GPU_CMD_UPDATE_CURSOR, .x = 10, .y = 12, .resource_id = 2, .hot_x = 3, .hot_y = 4};
 	uint32_t width, height;
 	uint32_t *pixels;
 
@@ -427,13 +430,20 @@ static void test_blob_scanout(void **state)
 		struct pv_gpu_create_blob create;
 		struct pv_gpu_mem_entry entry;
 	} create = {
-		.create = {.hdr.type = PV_GPU_CMD_RESOURCE_CREATE_BLOB, .resource_id = 3, .blob_mem = PV_GPU_BLOB_MEM_GUEST,
-			   .nr_entries = 1, .size = sizeof(m->ram->blob)},
-		.entry = {.addr = guest_addr(m, m->ram->blob), .length = sizeof(m->ram->blob)},
+	    .create = {.hdr.type = PV_GPU_CMD_RESOURCE_CREATE_BLOB,
+		       .resource_id = 3,
+		       .blob_mem = PV_GPU_BLOB_MEM_GUEST,
+		       .nr_entries = 1,
+		       .size = sizeof(m->ram->blob)},
+	    .entry = {.addr = guest_addr(m, m->ram->blob), .length = sizeof(m->ram->blob)},
 	};
-	struct pv_gpu_set_scanout_blob scanout = {
-		.hdr.type = PV_GPU_CMD_SET_SCANOUT_BLOB, .r = {0, 0, WIDTH, HEIGHT}, .resource_id = 3, .width = WIDTH,
-		.height = HEIGHT, .format = PV_GPU_FORMAT_B8G8R8X8, .strides = {WIDTH * 4}};
+	struct pv_gpu_set_scanout_blob scanout = {.hdr.type = PV_GPU_CMD_SET_SCANOUT_BLOB,
+						  .r = {0, 0, WIDTH, HEIGHT},
+						  .resource_id = 3,
+						  .width = WIDTH,
+						  .height = HEIGHT,
+						  .format = PV_GPU_FORMAT_B8G8R8X8,
+						  .strides = {WIDTH * 4}};
 	uint32_t width, height;
 	uint32_t *pixels;
 
@@ -589,8 +599,8 @@ static void test_picture_outlives_resource(void **state)
 static void test_cursor_in_view(void **state)
 {
 	struct machine *m = *state;
-	struct pv_gpu_update_cursor update = {.hdr.type = PV_GPU_CMD_UPDATE_CURSOR, .x = 10, .y = 12, .resource_id = 2,
-					      .hot_x = 3, .hot_y = 4};
+	struct pv_gpu_update_cursor update = {
+	    .hdr.type = PV_GPU_CMD_UPDATE_CURSOR, .x = 10, .y = 12, .resource_id = 2, .hot_x = 3, .hot_y = 4};
 	struct pv_device_view *view;
 
 	assert_int_equal(pv_device_add_view(m->device, &view_ops, m, &view), PV_OK);
@@ -618,7 +628,7 @@ static void test_guest_errors_are_answers(void **state)
 {
 	struct machine *m = *state;
 	struct pv_gpu_resource_create_2d create = {
-		.hdr.type = PV_GPU_CMD_RESOURCE_CREATE_2D, .resource_id = 9, .format = 77, .width = 1, .height = 1};
+	    .hdr.type = PV_GPU_CMD_RESOURCE_CREATE_2D, .resource_id = 9, .format = 77, .width = 1, .height = 1};
 	struct pv_device_queue impossible = {.size = 3};
 
 	assert_int_equal(COMMAND(m, create), PV_GPU_RESP_ERR_INVALID_PARAMETER);
@@ -636,10 +646,10 @@ static void test_stop_and_go_on(void **state)
 	struct machine *m = *state;
 	struct ring *ring = &m->ram->rings[0];
 	struct pv_device_queue queue = {
-		.size = QUEUE_SIZE,
-		.desc_addr = guest_addr(m, ring->desc),
-		.avail_addr = guest_addr(m, &ring->avail),
-		.used_addr = guest_addr(m, &ring->used),
+	    .size = QUEUE_SIZE,
+	    .desc_addr = guest_addr(m, ring->desc),
+	    .avail_addr = guest_addr(m, &ring->avail),
+	    .used_addr = guest_addr(m, &ring->used),
 	};
 
 	show_pattern(m);
@@ -664,8 +674,8 @@ static void test_memory_table(void **state)
 {
 	struct machine *m = *state;
 	struct pv_device_memory_region regions[2] = {
-		{.guest_addr = RAM_ADDR, .size_bytes = RAM_BYTES, .fd = -1, .memory = m->ram},
-		{.guest_addr = RAM_ADDR + 4096, .size_bytes = 4096, .fd = -1, .memory = m->ram},
+	    {.guest_addr = RAM_ADDR, .size_bytes = RAM_BYTES, .fd = -1, .memory = m->ram},
+	    {.guest_addr = RAM_ADDR + 4096, .size_bytes = 4096, .fd = -1, .memory = m->ram},
 	};
 
 	/* Refused tables leave the old one. */
@@ -760,8 +770,8 @@ static void test_calls_from_many_threads(void **state)
 static void test_params(void **state)
 {
 	struct pv_device_output outputs[2] = {{.enabled = true, .width = 800, .height = 600}, {0}};
-	struct pv_device_params params = {.struct_size = sizeof(params), .nr_outputs = 2, .outputs = outputs,
-					  .window_bytes = 4u << 20};
+	struct pv_device_params params = {
+	    .struct_size = sizeof(params), .nr_outputs = 2, .outputs = outputs, .window_bytes = 4u << 20};
 	struct pv_device *device = NULL;
 	uint64_t window_bytes;
 
@@ -820,25 +830,25 @@ static void test_picture_at_exit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_config_and_features, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_display_info, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_picture_and_screenshot, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_screenshot_to_a_bad_file, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_cursor_in_screenshot, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_blob_scanout, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_resize_is_an_event, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_view, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_picture_outlives_resource, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_cursor_in_view, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_guest_errors_are_answers, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_stop_and_go_on, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_reset_forgets_the_guest, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_memory_table, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_one_owner, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_status, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_calls_from_many_threads, set_up, tear_down),
-		cmocka_unit_test(test_params),
-		cmocka_unit_test(test_picture_at_exit),
+	    cmocka_unit_test_setup_teardown(test_config_and_features, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_display_info, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_picture_and_screenshot, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_screenshot_to_a_bad_file, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_cursor_in_screenshot, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_blob_scanout, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_resize_is_an_event, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_view, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_picture_outlives_resource, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_cursor_in_view, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_guest_errors_are_answers, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_stop_and_go_on, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_reset_forgets_the_guest, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_memory_table, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_one_owner, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_status, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_calls_from_many_threads, set_up, tear_down),
+	    cmocka_unit_test(test_params),
+	    cmocka_unit_test(test_picture_at_exit),
 	};
 
 	return cmocka_run_group_tests_name("device", tests, NULL, NULL);

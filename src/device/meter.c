@@ -5,7 +5,7 @@
 
 #include "base/loop.h"
 
-#define SLOT_NS 100000000ull
+#define SLOT_NS  100000000ull
 #define NR_SLOTS 10
 
 /* Frames of one tenth of a second; `period` says which one since the clock began. */
@@ -57,22 +57,22 @@ static void note_cursor(struct pv_display *display, const struct pv_cursor *curs
 	struct meter *meter = PV_CONTAINER_OF(display, struct meter, base);
 
 	meter->cursor = (struct pv_meter_cursor){
-		.scanout_id = cursor->scanout_id,
-		.x = cursor->x,
-		.y = cursor->y,
-		.hot_x = cursor->hot_x,
-		.hot_y = cursor->hot_y,
-		.visible = cursor->visible,
+	    .scanout_id = cursor->scanout_id,
+	    .x = cursor->x,
+	    .y = cursor->y,
+	    .hot_x = cursor->hot_x,
+	    .hot_y = cursor->hot_y,
+	    .visible = cursor->visible,
 	};
 }
 
 static const struct pv_display_ops meter_ops = {
-	.name = "meter",
-	.destroy = destroy,
-	.set_scanout = set_scanout,
-	.damage = damage,
-	.set_cursor = note_cursor,
-	.move_cursor = note_cursor,
+    .name = "meter",
+    .destroy = destroy,
+    .set_scanout = set_scanout,
+    .damage = damage,
+    .set_cursor = note_cursor,
+    .move_cursor = note_cursor,
 };
 
 enum pv_status pv_meter_create(struct pv_display **out)

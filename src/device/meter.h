@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A display that shows nothing and takes note: of the frames that the guest finishes, and of the cursor. Device thread. */
+/* A display that shows nothing and takes note: of the frames that the guest finishes, and of the cursor. Device thread.
+ */
 #ifndef PV_DEVICE_METER_H
 #define PV_DEVICE_METER_H
 

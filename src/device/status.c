@@ -50,20 +50,20 @@ static const struct {
 	unsigned int bit;
 	const char *name;
 } feature_names[] = {
-	{PV_GPU_F_VIRGL, "VIRTIO_GPU_F_VIRGL"},
-	{PV_GPU_F_EDID, "VIRTIO_GPU_F_EDID"},
-	{PV_GPU_F_RESOURCE_UUID, "VIRTIO_GPU_F_RESOURCE_UUID"},
-	{PV_GPU_F_RESOURCE_BLOB, "VIRTIO_GPU_F_RESOURCE_BLOB"},
-	{PV_GPU_F_CONTEXT_INIT, "VIRTIO_GPU_F_CONTEXT_INIT"},
-	{5, "VIRTIO_GPU_F_BLOB_ALIGNMENT"},
-	{28, "VIRTIO_F_INDIRECT_DESC"},
-	{29, "VIRTIO_F_EVENT_IDX"},
-	{30, "VHOST_USER_F_PROTOCOL_FEATURES"},
-	{32, "VIRTIO_F_VERSION_1"},
-	{33, "VIRTIO_F_ACCESS_PLATFORM"},
-	{34, "VIRTIO_F_RING_PACKED"},
-	{35, "VIRTIO_F_IN_ORDER"},
-	{40, "VIRTIO_F_RING_RESET"},
+    {PV_GPU_F_VIRGL, "VIRTIO_GPU_F_VIRGL"},
+    {PV_GPU_F_EDID, "VIRTIO_GPU_F_EDID"},
+    {PV_GPU_F_RESOURCE_UUID, "VIRTIO_GPU_F_RESOURCE_UUID"},
+    {PV_GPU_F_RESOURCE_BLOB, "VIRTIO_GPU_F_RESOURCE_BLOB"},
+    {PV_GPU_F_CONTEXT_INIT, "VIRTIO_GPU_F_CONTEXT_INIT"},
+    {5, "VIRTIO_GPU_F_BLOB_ALIGNMENT"},
+    {28, "VIRTIO_F_INDIRECT_DESC"},
+    {29, "VIRTIO_F_EVENT_IDX"},
+    {30, "VHOST_USER_F_PROTOCOL_FEATURES"},
+    {32, "VIRTIO_F_VERSION_1"},
+    {33, "VIRTIO_F_ACCESS_PLATFORM"},
+    {34, "VIRTIO_F_RING_PACKED"},
+    {35, "VIRTIO_F_IN_ORDER"},
+    {40, "VIRTIO_F_RING_RESET"},
 };
 
 static const char *format_name(uint32_t format)
@@ -112,9 +112,9 @@ static void add_features(yyjson_mut_doc *doc, yyjson_mut_val *parent, const char
 static void add_front_end(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct state *state)
 {
 	static const char *const kinds[] = {
-		[PV_DEVICE_UNOWNED] = "none",
-		[PV_DEVICE_OWNED_BY_PROGRAM] = "program",
-		[PV_DEVICE_OWNED_BY_VHOST_USER] = "vhost-user",
+	    [PV_DEVICE_UNOWNED] = "none",
+	    [PV_DEVICE_OWNED_BY_PROGRAM] = "program",
+	    [PV_DEVICE_OWNED_BY_VHOST_USER] = "vhost-user",
 	};
 	const struct pv_vhost_user_stats *stats = &state->vhost_user;
 	yyjson_mut_val *front_end = yyjson_mut_obj_add_obj(doc, root, "front_end");

@@ -100,12 +100,12 @@ enum pv_status pv_vhost_user_server_create(struct pv_device *device, const struc
 		goto out_server;
 	}
 	transport_params = (struct pv_vhost_user_params){
-		.gpu = device->gpu,
-		.device_loop = device->loop,
-		.take_fd = fd,
-		.console = console,
-		.closed = closed,
-		.user = server,
+	    .gpu = device->gpu,
+	    .device_loop = device->loop,
+	    .take_fd = fd,
+	    .console = console,
+	    .closed = closed,
+	    .user = server,
 	};
 	status = pv_vhost_user_create(&transport_params, &server->transport);
 	if (status != PV_OK)

@@ -10,9 +10,9 @@
 
 struct pv_picture {
 	_Atomic uint32_t refs;
-	struct pv_loop *loop;	/* of its device */
+	struct pv_loop *loop;   /* of its device */
 	struct pv_frame *frame; /* a counted reference */
-	struct pv_rect src;	/* the part of it that is shown */
+	struct pv_rect src;     /* the part of it that is shown */
 };
 
 struct pv_device_view {
@@ -74,13 +74,13 @@ static void damage(struct pv_display *display, uint32_t scanout_id, const struct
 static struct pv_device_cursor public_cursor(const struct pv_cursor *cursor)
 {
 	return (struct pv_device_cursor){
-		.scanout = cursor->scanout_id,
-		.x = cursor->x,
-		.y = cursor->y,
-		.hot_x = cursor->hot_x,
-		.hot_y = cursor->hot_y,
-		.visible = cursor->visible,
-		.pixels = cursor->pixels,
+	    .scanout = cursor->scanout_id,
+	    .x = cursor->x,
+	    .y = cursor->y,
+	    .hot_x = cursor->hot_x,
+	    .hot_y = cursor->hot_y,
+	    .visible = cursor->visible,
+	    .pixels = cursor->pixels,
 	};
 }
 
@@ -103,12 +103,12 @@ static void move_cursor(struct pv_display *display, const struct pv_cursor *curs
 }
 
 static const struct pv_display_ops view_ops = {
-	.name = "view",
-	.destroy = destroy,
-	.set_scanout = set_scanout,
-	.damage = damage,
-	.set_cursor = set_cursor,
-	.move_cursor = move_cursor,
+    .name = "view",
+    .destroy = destroy,
+    .set_scanout = set_scanout,
+    .damage = damage,
+    .set_cursor = set_cursor,
+    .move_cursor = move_cursor,
 };
 
 struct add_call {
@@ -162,11 +162,11 @@ void pv_picture_get_info(const struct pv_picture *picture, struct pv_picture_inf
 {
 	const struct pv_frame *frame = picture->frame;
 	struct pv_picture_info info = {
-		.width = picture->src.width,
-		.height = picture->src.height,
-		.stride_bytes = frame->stride_bytes,
-		.format = frame->format,
-		.pixels = frame->pixels + (size_t)picture->src.y * frame->stride_bytes + (size_t)picture->src.x * 4,
+	    .width = picture->src.width,
+	    .height = picture->src.height,
+	    .stride_bytes = frame->stride_bytes,
+	    .format = frame->format,
+	    .pixels = frame->pixels + (size_t)picture->src.y * frame->stride_bytes + (size_t)picture->src.x * 4,
 	};
 
 	info.struct_size = out->struct_size;
@@ -206,10 +206,10 @@ enum pv_status pv_picture_read_bgrx(struct pv_picture *picture, const struct pv_
 				    uint32_t dst_stride_bytes)
 {
 	struct read_call call = {
-		.frame = picture->frame,
-		.src = {rect->x, rect->y, rect->width, rect->height},
-		.dst = dst,
-		.dst_stride_bytes = dst_stride_bytes,
+	    .frame = picture->frame,
+	    .src = {rect->x, rect->y, rect->width, rect->height},
+	    .dst = dst,
+	    .dst_stride_bytes = dst_stride_bytes,
 	};
 
 	if (!pv_rect_fits(&call.src, picture->src.width, picture->src.height) || dst_stride_bytes / 4 < call.src.width)
