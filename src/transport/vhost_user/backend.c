@@ -8,7 +8,9 @@
  *
  * A ring runs in the device core while it has a doorbell, is enabled, and its three parts lie in guest memory. Whatever
  * changes one of these stops or starts it; its place in the ring survives that on the device side. So memory may be
- * taken away and given back around a running ring, which is what front ends do when a region changes its shape.
+ * taken away and given back around a running ring, which is what front ends do when a region changes its shape. The
+ * front end's own addresses of the parts are looked up once, when the ring first starts: after that the guest-physical
+ * ones, which the driver chose, are the truth.
  */
 #include "transport/vhost_user/backend.h"
 
@@ -114,7 +116,8 @@ static enum pv_status refuse(struct pv_vhost_backend *backend, uint32_t request,
 		pv_log(PV_LOG_ERROR, MODULE, "%s: %s", pv_vhost_request_name(request), text);
 		return PV_ERR_PEER;
 	}
-	PV_LOG_LIMITED(PV_LOG_ERROR, MODULE, "%s: %s", pv_vhost_request_name(request), text);
+	if (pv_log_allowed(&backend->refusals, MODULE))
+		pv_log(PV_LOG_ERROR, MODULE, "%s: %s", pv_vhost_request_name(request), text);
 	return reply_u64(backend, request, 1);
 }
 
@@ -200,35 +203,44 @@ void pv_vhost_backend_window_mapped(struct pv_vhost_backend *backend, bool ok)
 
 /* Rings. */
 
-static bool find_part(const struct pv_guest_map *map, uint64_t user_addr, uint64_t len, uint64_t *guest_addr)
+static bool is_mapped(const struct pv_guest_map *map, uint64_t guest_addr, uint64_t len)
 {
-	uint64_t addr;
-
-	if (!map || !pv_guest_map_from_user(map, user_addr, &addr) || !pv_guest_map_resolve(map, addr, len))
-		return false;
-	*guest_addr = addr;
-	return true;
+	return map && pv_guest_map_resolve(map, guest_addr, len);
 }
 
-/* Where the ring's parts are in guest-physical addresses; the name of the first that is in no region, or NULL. */
-static const char *find_ring(const struct pv_vhost_ring *ring, const struct pv_guest_map *map,
-			     struct pv_virtq_layout *layout)
+/* The name of the first of the ring's parts that is in no region, or NULL. */
+static const char *find_gap(const struct pv_virtq_layout *layout, const struct pv_guest_map *map)
 {
-	layout->size = (uint16_t)ring->size;
 	/* 16, 2 and 8 bytes an entry, and the heads and event words (virtio 1.3, 2.7). */
-	if (!find_part(map, ring->addr.desc, 16 * (uint64_t)ring->size, &layout->desc_addr))
+	if (!is_mapped(map, layout->desc_addr, 16 * (uint64_t)layout->size))
 		return "descriptor table";
-	if (!find_part(map, ring->addr.avail, 6 + 2 * (uint64_t)ring->size, &layout->avail_addr))
+	if (!is_mapped(map, layout->avail_addr, 6 + 2 * (uint64_t)layout->size))
 		return "available ring";
-	if (!find_part(map, ring->addr.used, 6 + 8 * (uint64_t)ring->size, &layout->used_addr))
+	if (!is_mapped(map, layout->used_addr, 6 + 8 * (uint64_t)layout->size))
 		return "used ring";
 	return NULL;
 }
 
-static bool is_same_layout(const struct pv_virtq_layout *a, const struct pv_virtq_layout *b)
+/* Makes sure that ring->layout is right and all there. Returns as find_gap() does. */
+static const char *locate_ring(struct pv_vhost_ring *ring, const struct pv_guest_map *map)
 {
-	return a->size == b->size && a->desc_addr == b->desc_addr && a->avail_addr == b->avail_addr &&
-	       a->used_addr == b->used_addr;
+	struct pv_virtq_layout layout = {.size = (uint16_t)ring->size};
+	const char *gap;
+
+	if (ring->is_located)
+		return find_gap(&ring->layout, map);
+	if (!map || !pv_guest_map_from_user(map, ring->addr.desc, &layout.desc_addr))
+		return "descriptor table";
+	if (!pv_guest_map_from_user(map, ring->addr.avail, &layout.avail_addr))
+		return "available ring";
+	if (!pv_guest_map_from_user(map, ring->addr.used, &layout.used_addr))
+		return "used ring";
+	gap = find_gap(&layout, map);
+	if (!gap) {
+		ring->layout = layout;
+		ring->is_located = true;
+	}
+	return gap;
 }
 
 static bool is_enabled(const struct pv_vhost_backend *backend, const struct pv_vhost_ring *ring)
@@ -250,22 +262,20 @@ static void stop_ring(struct pv_vhost_backend *backend, uint32_t index)
 static const char *update_ring(struct pv_vhost_backend *backend, uint32_t index)
 {
 	struct pv_vhost_ring *ring = &backend->rings[index];
-	struct pv_virtq_layout layout = {0};
-	const char *missing;
+	const char *gap;
 
 	if (!ring->started || !is_enabled(backend, ring)) {
 		stop_ring(backend, index);
 		return NULL;
 	}
-	missing = find_ring(ring, backend->map, &layout);
-	if (missing || (ring->running && !is_same_layout(&layout, &ring->layout)))
+	gap = locate_ring(ring, backend->map);
+	if (gap)
 		stop_ring(backend, index);
-	if (missing || ring->running)
-		return missing;
-	ring->layout = layout;
+	if (gap || ring->running)
+		return gap;
 	ring->running = true;
 	submit(backend, &(struct pv_vhost_op){
-			    .kind = PV_VHOST_OP_START, .queue = index, .take_fd = -1, .layout = layout});
+			    .kind = PV_VHOST_OP_START, .queue = index, .take_fd = -1, .layout = ring->layout});
 	ask_for_window(backend);
 	return NULL;
 }
@@ -273,10 +283,10 @@ static const char *update_ring(struct pv_vhost_backend *backend, uint32_t index)
 static enum pv_status update_ring_or_refuse(struct pv_vhost_backend *backend, const struct pv_vhost_message *message,
 					    uint32_t index)
 {
-	const char *missing = update_ring(backend, index);
+	const char *gap = update_ring(backend, index);
 
-	if (missing)
-		return REFUSE(backend, message, "ring %" PRIu32 ": its %s lies in no memory region", index, missing);
+	if (gap)
+		return REFUSE(backend, message, "ring %" PRIu32 ": its %s lies in no memory region", index, gap);
 	return ack(backend, message);
 }
 
@@ -322,13 +332,21 @@ static enum pv_status get_vring_base(struct pv_vhost_backend *backend, const str
 	uint32_t index = message->ring.index;
 	struct pv_vhost_ring *ring = &backend->rings[index];
 
-	ring->started = false;
-	ring->running = false;
+	ring->started = ring->running = ring->is_located = false;
 	if (!any_ring_started(backend))
 		forget_window(backend);
 	submit(backend, &(struct pv_vhost_op){.kind = PV_VHOST_OP_SET_KICK, .queue = index, .take_fd = -1});
 	return submit_and_wait(backend, message,
 			       (struct pv_vhost_op){.kind = PV_VHOST_OP_STOP, .queue = index, .take_fd = -1}, 0);
+}
+
+/* What can be polled and raised: an eventfd, which is no kind of file, or a pipe or socket, which stand in for one. */
+static bool is_notifier(int fd)
+{
+	struct stat file;
+
+	return fstat(fd, &file) == 0 &&
+	       (S_ISFIFO(file.st_mode) || S_ISSOCK(file.st_mode) || (file.st_mode & S_IFMT) == 0);
 }
 
 static enum pv_status set_vring_kick(struct pv_vhost_backend *backend, struct pv_vhost_message *message)
@@ -342,6 +360,8 @@ static enum pv_status set_vring_kick(struct pv_vhost_backend *backend, struct pv
 	if (ring->size == 0 || !ring->has_addr)
 		return REFUSE(backend, message, "ring %" PRIu32 ": SET_VRING_%s must come first", index,
 			      ring->size == 0 ? "NUM" : "ADDR");
+	if (!is_notifier(message->fds[0]))
+		return REFUSE(backend, message, "ring %" PRIu32 ": fd: not an event fd, pipe or socket", index);
 	submit(backend, &(struct pv_vhost_op){.kind = PV_VHOST_OP_SET_KICK,
 					      .queue = index,
 					      .take_fd = pv_vhost_message_take_fd(message)});
@@ -349,9 +369,13 @@ static enum pv_status set_vring_kick(struct pv_vhost_backend *backend, struct pv
 	return update_ring_or_refuse(backend, message, index);
 }
 
+/* Call and error fds. */
 static enum pv_status set_notifier(struct pv_vhost_backend *backend, struct pv_vhost_message *message,
 				   enum pv_vhost_op_kind kind)
 {
+	if (message->ring.num && !is_notifier(message->fds[0]))
+		return REFUSE(backend, message, "ring %" PRIu32 ": fd: not an event fd, pipe or socket",
+			      message->ring.index);
 	submit(backend, &(struct pv_vhost_op){.kind = kind,
 					      .queue = message->ring.index,
 					      .take_fd = pv_vhost_message_take_fd(message)});
@@ -404,11 +428,7 @@ static enum pv_status change_map(struct pv_vhost_backend *backend, const struct 
 				 struct pv_guest_map *take_map)
 {
 	for (uint32_t i = 0; i < PV_GPU_NR_QUEUES; i++) {
-		struct pv_virtq_layout layout = {0};
-
-		if (backend->rings[i].running &&
-		    (find_ring(&backend->rings[i], take_map, &layout) ||
-		     !is_same_layout(&layout, &backend->rings[i].layout)))
+		if (backend->rings[i].running && find_gap(&backend->rings[i].layout, take_map))
 			stop_ring(backend, i);
 	}
 	(void)submit_and_wait(backend, message,
@@ -418,34 +438,28 @@ static enum pv_status change_map(struct pv_vhost_backend *backend, const struct 
 			      0);
 	pv_guest_map_unref(backend->map);
 	backend->map = take_map;
+	/* A ring that lost its memory waits for it; that is nobody's mistake. */
 	for (uint32_t i = 0; i < PV_GPU_NR_QUEUES; i++)
 		(void)update_ring(backend, i);
 	return PV_OK;
 }
 
-static enum pv_status refuse_region(struct pv_vhost_backend *backend, const struct pv_vhost_message *message,
-				    const struct pv_vhost_region *region, enum pv_status status)
+/* Guest memory has logged what is wrong with the region. */
+static enum pv_status refuse_region(struct pv_vhost_backend *backend, const struct pv_vhost_message *message)
 {
-	if (status == PV_ERR_PEER)
-		return REFUSE(backend, message,
-			      "region at 0x%" PRIx64 ", size 0x%" PRIx64 ", offset 0x%" PRIx64
-			      ": overlaps another, or its file is smaller",
-			      region->guest_addr, region->size_bytes, region->mmap_offset);
-	return REFUSE(backend, message, "region at 0x%" PRIx64 ", size 0x%" PRIx64 ": %s", region->guest_addr,
-		      region->size_bytes, pv_status_string(status));
+	pv_log(PV_LOG_DEBUG, MODULE, "%s: refused", pv_vhost_request_name(message->request));
+	return message->need_reply ? reply_u64(backend, message->request, 1) : PV_ERR_PEER;
 }
 
 static enum pv_status set_mem_table(struct pv_vhost_backend *backend, struct pv_vhost_message *message)
 {
 	struct pv_vhost_slot slots[PV_VHOST_MAX_TABLE_REGIONS];
-	const struct pv_vhost_region *region = &message->memory.regions[0];
 	struct pv_guest_map *map;
 	enum pv_status status = PV_OK;
 	size_t n = 0;
 
 	while (status == PV_OK && n < message->memory.nr_regions) {
-		region = &message->memory.regions[n];
-		status = make_slot(backend, region, message->fds[n], &slots[n]);
+		status = make_slot(backend, &message->memory.regions[n], message->fds[n], &slots[n]);
 		if (status == PV_OK)
 			n++;
 	}
@@ -453,7 +467,7 @@ static enum pv_status set_mem_table(struct pv_vhost_backend *backend, struct pv_
 		status = make_map(slots, n, &map);
 	if (status != PV_OK) {
 		drop_slots(slots, n);
-		return refuse_region(backend, message, region, status);
+		return refuse_region(backend, message);
 	}
 	drop_slots(backend->slots, backend->nr_slots);
 	memcpy(backend->slots, slots, n * sizeof(slots[0]));
@@ -477,7 +491,7 @@ static enum pv_status add_mem_reg(struct pv_vhost_backend *backend, struct pv_vh
 			drop_slots(slot, 1);
 	}
 	if (status != PV_OK)
-		return refuse_region(backend, message, &message->region, status);
+		return refuse_region(backend, message);
 	backend->nr_slots++;
 	return change_map(backend, message, map);
 }
@@ -502,7 +516,7 @@ static enum pv_status rem_mem_reg(struct pv_vhost_backend *backend, struct pv_vh
 	enum pv_status status = make_map(slots, backend->nr_slots - 1, &map);
 	if (status != PV_OK) {
 		slots[i] = removed;
-		return refuse_region(backend, message, wanted, status);
+		return refuse_region(backend, message);
 	}
 	slots[--backend->nr_slots] = (struct pv_vhost_slot){0};
 	drop_slots(&removed, 1);

@@ -9,6 +9,7 @@
 
 #include <sys/stat.h>
 
+#include "base/log.h"
 #include "transport/vhost_user/device_side.h"
 #include "transport/vhost_user/message.h"
 
@@ -51,7 +52,8 @@ struct pv_vhost_ring {
 	bool started;		    /* it has a doorbell */
 	bool enable_seen, enabled;
 	bool running;		    /* START was the last of START and STOP that we issued */
-	struct pv_virtq_layout layout; /* of the last START */
+	bool is_located;	    /* `layout` is where the ring is, until it is stopped for good */
+	struct pv_virtq_layout layout;
 };
 
 enum pv_vhost_window {
@@ -73,6 +75,7 @@ struct pv_vhost_backend {
 	size_t nr_slots;
 	struct pv_guest_map *map; /* of all slots; NULL: none yet */
 	enum pv_vhost_window window;
+	struct pv_log_limit refusals; /* that did not end the connection */
 
 	/* The message that waits for the device thread; request 0: none does. */
 	struct {

@@ -23,9 +23,9 @@ static void refresh_config(struct pv_vhost_device *device)
 	uint8_t config[PV_GPU_CONFIG_BYTES];
 
 	pv_gpu_config_read(device->params.gpu, 0, config, sizeof(config));
-	pthread_mutex_lock(&device->config_lock);
+	pv_mutex_lock(&device->config_lock);
 	memcpy(device->config, config, sizeof(config));
-	pthread_mutex_unlock(&device->config_lock);
+	pv_mutex_unlock(&device->config_lock);
 }
 
 void pv_vhost_device_read_config(struct pv_vhost_device *device, uint32_t offset, void *buf, uint32_t size)
@@ -33,9 +33,9 @@ void pv_vhost_device_read_config(struct pv_vhost_device *device, uint32_t offset
 	memset(buf, 0, size);
 	if (offset >= PV_GPU_CONFIG_BYTES)
 		return;
-	pthread_mutex_lock(&device->config_lock);
+	pv_mutex_lock(&device->config_lock);
 	memcpy(buf, device->config + offset, pv_min_u64(size, PV_GPU_CONFIG_BYTES - offset));
-	pthread_mutex_unlock(&device->config_lock);
+	pv_mutex_unlock(&device->config_lock);
 }
 
 bool pv_vhost_device_needs_reset(struct pv_vhost_device *device)
@@ -79,7 +79,7 @@ static const struct pv_gpu_transport_ops transport_ops = {
 void pv_vhost_device_init(struct pv_vhost_device *device, const struct pv_vhost_device_params *params)
 {
 	*device = (struct pv_vhost_device){.params = *params, .attached = true};
-	pthread_mutex_init(&device->config_lock, NULL);
+	pv_mutex_init(&device->config_lock);
 	for (uint32_t i = 0; i < PV_GPU_NR_QUEUES; i++)
 		device->rings[i] = (struct pv_vhost_device_ring){
 		    .device = device, .index = i, .kick_fd = -1, .call_fd = -1, .err_fd = -1};
@@ -154,9 +154,7 @@ static void start_ring(struct pv_vhost_device_ring *ring)
 	struct pv_gpu *gpu = ring->device->params.gpu;
 
 	if (pv_gpu_queue_start(gpu, ring->index, &ring->layout, ring->base) != PV_OK) {
-		/* The driver's fault, not the front end's: that ring is dead until the driver starts anew. */
-		PV_LOG_LIMITED(PV_LOG_WARNING, MODULE, "ring %u: the driver set it up wrongly; it stays stopped",
-			       ring->index);
+		/* The driver's fault, not the front end's (and logged): the ring is dead until the driver starts anew. */
 		if (ring->err_fd >= 0)
 			pv_notifier_raise(ring->err_fd);
 		return;
@@ -250,7 +248,7 @@ static void detach(struct pv_vhost_device *device)
 void pv_vhost_device_finish(struct pv_vhost_device *device)
 {
 	detach(device);
-	pthread_mutex_destroy(&device->config_lock);
+	pv_mutex_finish(&device->config_lock);
 }
 
 static void give_console(struct pv_vhost_device *device, int take_fd)
@@ -281,6 +279,9 @@ void pv_vhost_device_run(struct pv_vhost_device *device, struct pv_vhost_op *op)
 		break;
 	case PV_VHOST_OP_SET_CALL:
 		op->status = set_notifier(&ring->call_fd, op->take_fd, "SET_VRING_CALL");
+		/* The driver may wait for answers that were given before. One interrupt too many is harmless. */
+		if (ring->running)
+			on_interrupt(device, op->queue);
 		break;
 	case PV_VHOST_OP_SET_ERR:
 		op->status = set_notifier(&ring->err_fd, op->take_fd, "SET_VRING_ERR");

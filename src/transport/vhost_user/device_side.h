@@ -7,9 +7,9 @@
 #ifndef PV_TRANSPORT_VHOST_USER_DEVICE_SIDE_H
 #define PV_TRANSPORT_VHOST_USER_DEVICE_SIDE_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/mutex.h"
 #include "gpu/gpu.h"
 
 enum pv_vhost_op_kind {
@@ -79,7 +79,7 @@ struct pv_vhost_device {
 	_Atomic bool needs_reset;
 
 	/* A copy for GET_CONFIG, so that the front end's question need not wait for the device thread. */
-	pthread_mutex_t config_lock;
+	struct pv_mutex config_lock;
 	uint8_t config[PV_GPU_CONFIG_BYTES] PV_GUARDED_BY(config_lock);
 };
 

@@ -75,7 +75,7 @@ struct pv_vhost_user {
 	_Atomic bool config_posted;
 
 	uint64_t messages;
-	pthread_mutex_t stats_lock;
+	struct pv_mutex stats_lock;
 	struct pv_vhost_user_stats stats PV_GUARDED_BY(stats_lock);
 };
 
@@ -93,16 +93,16 @@ static void publish_stats(struct pv_vhost_user *transport)
 
 	for (size_t i = 0; i < backend->nr_slots; i++)
 		stats.memory_bytes += backend->slots[i].where.size_bytes;
-	pthread_mutex_lock(&transport->stats_lock);
+	pv_mutex_lock(&transport->stats_lock);
 	transport->stats = stats;
-	pthread_mutex_unlock(&transport->stats_lock);
+	pv_mutex_unlock(&transport->stats_lock);
 }
 
 void pv_vhost_user_get_stats(struct pv_vhost_user *transport, struct pv_vhost_user_stats *out)
 {
-	pthread_mutex_lock(&transport->stats_lock);
+	pv_mutex_lock(&transport->stats_lock);
 	*out = transport->stats;
-	pthread_mutex_unlock(&transport->stats_lock);
+	pv_mutex_unlock(&transport->stats_lock);
 	out->doorbells = atomic_load_explicit(&transport->device.doorbells, memory_order_relaxed);
 }
 
@@ -349,7 +349,7 @@ static void channel_lost(void *user, enum pv_status status)
 	if (status != PV_OK)
 		end_connection(transport, status);
 	else
-		pv_log(PV_LOG_WARNING, MODULE, "the front end closed the channel for our requests");
+		pv_log(PV_LOG_DEBUG, MODULE, "the front end closed the channel for our requests");
 }
 
 static enum pv_status open_channel(void *user, int take_fd)
@@ -464,7 +464,7 @@ static void release(struct pv_vhost_user *transport)
 	pv_loop_remove_fd(transport->watch);
 	pv_loop_destroy(transport->loop);
 	pv_fd_close(&transport->fd);
-	pthread_mutex_destroy(&transport->stats_lock);
+	pv_mutex_finish(&transport->stats_lock);
 	free(transport);
 }
 
@@ -510,7 +510,7 @@ enum pv_status pv_vhost_user_create(const struct pv_vhost_user_params *params, s
 	}
 	transport->params = *params;
 	transport->fd = fd;
-	pthread_mutex_init(&transport->stats_lock, NULL);
+	pv_mutex_init(&transport->stats_lock);
 	transport->config_task.run = tell_config_changed;
 	transport->quit_task.run = quit;
 	transport->detach.transport = transport;

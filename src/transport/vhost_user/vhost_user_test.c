@@ -1,0 +1,1018 @@
+/* SPDX-License-Identifier: MIT */
+/* The whole transport with a real device core, against a fake front end at the other end of a socket pair. */
+#include "transport/vhost_user/vhost_user.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <semaphore.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "base/socket.h"
+/* The dead lock with a console that does not read needs one of the kind that QEMU's socket gets. */
+#include "display/vmm_console.h"
+#include "transport/vhost_user/fake_front_end.h"
+
+#define ALL FE_ALL_PROTOCOL_FEATURES
+#define WINDOW_BYTES (64ULL << 20)
+
+/* Errors and warnings since the test began, and the last of them. */
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
+static int complaints;
+static char last_complaint[512];
+static int fds_before;
+
+static void keep_line(void *user, enum pv_log_level level, const char *line)
+{
+	(void)user;
+	if (level > PV_LOG_WARNING)
+		return;
+	pthread_mutex_lock(&log_lock);
+	complaints++;
+	snprintf(last_complaint, sizeof(last_complaint), "%s", line);
+	print_message("# %s\n", line);
+	pthread_mutex_unlock(&log_lock);
+}
+
+static int count_complaints(void)
+{
+	pthread_mutex_lock(&log_lock);
+	int n = complaints;
+	pthread_mutex_unlock(&log_lock);
+	return n;
+}
+
+static void assert_complained_about(const char *text)
+{
+	pthread_mutex_lock(&log_lock);
+	bool found = strstr(last_complaint, text) != NULL;
+	if (!found)
+		print_error("# the log says \"%s\", not \"%s\"\n", last_complaint, text);
+	pthread_mutex_unlock(&log_lock);
+	assert_true(found);
+}
+
+static int begin(void **state)
+{
+	(void)state;
+	complaints = 0;
+	last_complaint[0] = 0;
+	fds_before = fe_count_fds();
+	return 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	int left = fe_count_fds() - fds_before;
+
+	if (left != 0)
+		print_error("# %d fds were left open\n", left);
+	return left != 0;
+}
+
+static void sleep_ms(int ms)
+{
+	poll(NULL, 0, ms);
+}
+
+static struct pv_vhost_user_stats stats_of(struct fe *fe)
+{
+	struct pv_vhost_user_stats stats;
+
+	pv_vhost_user_get_stats(fe->transport, &stats);
+	return stats;
+}
+
+/* Start and stop. */
+
+static void commands_are_answered(void **state)
+{
+	(void)state;
+	static const uint64_t sets[] = {
+	    ALL,
+	    ~PV_VHOST_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
+	    ~PV_VHOST_PROTOCOL_F_REPLY_ACK,
+	    ~PV_VHOST_PROTOCOL_F_STATUS,
+	    PV_VHOST_PROTOCOL_F_CONFIG,
+	    0,
+	};
+
+	for (size_t i = 0; i < PV_ARRAY_LEN(sets); i++) {
+		struct fe fe;
+
+		fe_open(&fe, &(struct fe_params){0});
+		fe_realize(&fe, sets[i]);
+		fe_start(&fe);
+		for (int n = 0; n < 40; n++)
+			assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+		assert_true(stats_of(&fe).connected);
+		assert_int_equal(stats_of(&fe).memory_bytes, FE_RAM_BYTES);
+		assert_true(stats_of(&fe).doorbells >= 1);
+		fe_stop(&fe);
+		fe_hang_up(&fe);
+		fe_close(&fe);
+	}
+	assert_int_equal(count_complaints(), 0);
+}
+
+static void rings_without_protocol_features_start_enabled(void **state)
+{
+	(void)state;
+	struct fe fe;
+
+	fe_open(&fe, &(struct fe_params){0});
+	fe_send(&fe, PV_VHOST_SET_OWNER, 0, NULL, 0, NULL, 0);
+	fe_tell_u64(&fe, PV_VHOST_SET_FEATURES, PV_VIRTIO_F_VERSION_1, -1);
+	fe_add_ram(&fe);
+	fe_set_up_ring(&fe, PV_GPU_QUEUE_CONTROL);
+	assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+	fe_close(&fe);
+}
+
+static void disabled_rings_wait(void **state)
+{
+	(void)state;
+	struct pv_gpu_ctrl_hdr command = {.type = PV_GPU_CMD_GET_DISPLAY_INFO};
+	struct fe fe;
+
+	fe_open(&fe, &(struct fe_params){0});
+	fe_realize(&fe, ALL);
+	fe_start(&fe);
+	assert_int_equal(fe_tell_ring(&fe, PV_VHOST_SET_VRING_ENABLE, PV_GPU_QUEUE_CONTROL, 0), 0);
+	(void)fe_ask_u64(&fe, PV_VHOST_GET_FEATURES);
+	/* Config writes are done when answered, so what came before is done as well. */
+	struct pv_vhost_config write = {.offset = 4, .size = 4};
+	fe_tell(&fe, PV_VHOST_SET_CONFIG, &write, PV_VHOST_CONFIG_HEADER_BYTES + 4, -1);
+	fe_submit(&fe, PV_GPU_QUEUE_CONTROL, &command, sizeof(command));
+	fe_kick(&fe, PV_GPU_QUEUE_CONTROL);
+	sleep_ms(50);
+	assert_false(fe_is_answered(&fe, PV_GPU_QUEUE_CONTROL));
+	assert_int_equal(fe_tell_ring(&fe, PV_VHOST_SET_VRING_ENABLE, PV_GPU_QUEUE_CONTROL, 1), 0);
+	assert_int_equal(fe_wait_response(&fe, PV_GPU_QUEUE_CONTROL), PV_GPU_RESP_OK_DISPLAY_INFO);
+	fe_close(&fe);
+}
+
+static void a_paused_machine_goes_on_where_it_was(void **state)
+{
+	(void)state;
+	struct fe fe;
+
+	fe_open(&fe, &(struct fe_params){0});
+	fe_realize(&fe, ALL);
+	fe_start(&fe);
+	assert_int_equal(fe_create_2d(&fe, 1, 8, 8), PV_GPU_RESP_OK_NODATA);
+	fe_stop(&fe);
+	fe_start(&fe);
+	/* Its resource is still there. */
+	assert_int_equal(fe_create_2d(&fe, 1, 8, 8), PV_GPU_RESP_ERR_INVALID_RESOURCE_ID);
+	assert_int_equal(fe_create_2d(&fe, 2, 8, 8), PV_GPU_RESP_OK_NODATA);
+	fe_close(&fe);
+}
+
+/* QEMU tells nobody when a driver is unbound and bound again; its rings begin at 0. */
+static void a_new_driver_finds_an_empty_device(void **state)
+{
+	(void)state;
+	struct fe fe;
+
+	fe_open(&fe, &(struct fe_params){0});
+	fe_realize(&fe, ALL);
+	for (int round = 0; round < 3; round++) {
+		fe_start(&fe);
+		assert_int_equal(fe_create_2d(&fe, 1, 8, 8), PV_GPU_RESP_OK_NODATA);
+		fe_stop(&fe);
+		fe_forget_rings(&fe);
+	}
+	fe_close(&fe);
+}
+
+static void reset_by_message_and_by_status(void **state)
+{
+	(void)state;
+	struct fe fe;
+
+	fe_open(&fe, &(struct fe_params){0});
+	fe_realize(&fe, ALL);
+	for (int round = 0; round < 4; round++) {
+		fe_start(&fe);
+		assert_int_equal(fe_create_2d(&fe, 1, 8, 8), PV_GPU_RESP_OK_NODATA);
+		/* With queues running and without. */
+		if (round < 2)
+			fe_stop(&fe);
+		if (round % 2)
+			assert_int_equal(fe_tell_u64(&fe, PV_VHOST_SET_STATUS, 0, -1), 0);
+		else
+			assert_int_equal(fe_tell(&fe, PV_VHOST_RESET_DEVICE, NULL, 0, -1), 0);
+		assert_int_equal(fe_ask_u64(&fe, PV_VHOST_GET_STATUS), 0);
+		if (round >= 2)
+			assert_int_equal(fe_remove_ram(&fe), 0);
+		fe_forget_rings(&fe);
+	}
+	assert_int_equal(count_complaints(), 0);
+	fe_close(&fe);
+}
+
+static void memory_comes_and_goes_under_running_rings(void **state)
+{
+	(void)state;
+	struct pv_gpu_ctrl_hdr command = {.type = PV_GPU_CMD_GET_DISPLAY_INFO};
+	struct fe fe;
+
+	fe_open(&fe, &(struct fe_params){0});
+	fe_realize(&fe, ALL);
+	fe_start(&fe);
+	for (int round = 0; round < 10; round++) {
+		assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+		assert_int_equal(fe_remove_ram(&fe), 0);
+		fe_submit(&fe, PV_GPU_QUEUE_CONTROL, &command, sizeof(command));
+		fe_kick(&fe, PV_GPU_QUEUE_CONTROL);
+		(void)fe_ask_u64(&fe, PV_VHOST_GET_FEATURES);
+		assert_false(fe_is_answered(&fe, PV_GPU_QUEUE_CONTROL));
+		fe_add_ram(&fe);
+		assert_int_equal(fe_wait_response(&fe, PV_GPU_QUEUE_CONTROL), PV_GPU_RESP_OK_DISPLAY_INFO);
+	}
+	assert_int_equal(count_complaints(), 0);
+	fe_close(&fe);
+}
+
+static void messages_may_come_in_pieces(void **state)
+{
+	(void)state;
+	struct fe fe;
+
+	fe_open(&fe, &(struct fe_params){0});
+	fe_realize(&fe, ALL);
+	fe_set_features(&fe);
+	struct {
+		struct pv_vhost_header header;
+		uint32_t words[10];
+	} message = {.header = {.request = PV_VHOST_ADD_MEM_REG,
+				.flags = PV_VHOST_VERSION | PV_VHOST_NEED_REPLY,
+				.size = 40},
+		     .words = {0, 0, 0, 0, FE_RAM_BYTES, 0, 0, (uint32_t)(FE_USER_ADDR >> 32), 0, 0}};
+	for (size_t i = 0; i < sizeof(message); i++) {
+		assert_true(fe_send_bytes(&fe, (uint8_t *)&message + i, 1, &fe.ram, i == 0 ? 1 : 0));
+		if (i % 7 == 0)
+			sleep_ms(1);
+	}
+	uint64_t answer = 1;
+	fe_expect(&fe, PV_VHOST_ADD_MEM_REG, &answer, sizeof(answer));
+	assert_int_equal(answer, 0);
+	for (uint32_t i = 0; i < PV_GPU_NR_QUEUES; i++)
+		fe_set_up_ring(&fe, i);
+	fe_tell_ring(&fe, PV_VHOST_SET_VRING_ENABLE, PV_GPU_QUEUE_CONTROL, 1);
+	assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+	fe_close(&fe);
+}
+
+static void a_pipe_will_do_for_an_eventfd(void **state)
+{
+	(void)state;
+	struct fe fe;
+	int kick[2], call[2];
+
+	fe_open(&fe, &(struct fe_params){0});
+	assert_int_equal(pipe(kick) | pipe(call), 0);
+	fe_realize(&fe, ALL);
+	fe_start(&fe);
+	fe_stop_ring(&fe, PV_GPU_QUEUE_CONTROL);
+	int event_fds[2] = {fe.rings[0].kick, fe.rings[0].call};
+	fe.rings[0].kick = kick[0];
+	fe.rings[0].call = call[1];
+	fe_set_up_ring(&fe, PV_GPU_QUEUE_CONTROL);
+	fe.rings[0].kick = kick[1];
+	fe.rings[0].call = call[0];
+	/* More than one read's worth of rings, too. */
+	static const uint8_t many[2000];
+	assert_int_equal(write(kick[1], many, sizeof(many)), (int)sizeof(many));
+	for (int n = 0; n < 20; n++)
+		assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+	/* The other end closes its doorbell: no spinning, and the connection lives. */
+	close(kick[1]);
+	(void)fe_ask_u64(&fe, PV_VHOST_GET_FEATURES);
+	fe.rings[0].kick = event_fds[0];
+	fe.rings[0].call = event_fds[1];
+	fe_close(&fe);
+	close(kick[0]);
+	close(call[0]);
+	close(call[1]);
+}
+
+/* Config. */
+
+static void set_outputs(void *user)
+{
+	struct fe *fe = user;
+	struct pv_output output = {.enabled = true, .width = 800, .height = 600};
+
+	assert_int_equal(pv_gpu_set_outputs(fe->gpu, &output, 1), PV_OK);
+}
+
+static uint32_t get_config_word(struct fe *fe, uint32_t offset)
+{
+	struct pv_vhost_config config = {.offset = offset, .size = 4, .flags = 0xabcd};
+	uint32_t word;
+
+	fe_send(fe, PV_VHOST_GET_CONFIG, 0, &config, PV_VHOST_CONFIG_HEADER_BYTES + 4, NULL, 0);
+	memset(&config, 0, sizeof(config));
+	fe_expect(fe, PV_VHOST_GET_CONFIG, &config, PV_VHOST_CONFIG_HEADER_BYTES + 4);
+	assert_int_equal(config.offset, offset);
+	assert_int_equal(config.size, 4);
+	assert_int_equal(config.flags, 0xabcd);
+	memcpy(&word, config.bytes, sizeof(word));
+	return word;
+}
+
+static void config_changes_reach_the_driver_and_back(void **state)
+{
+	(void)state;
+	struct pv_vhost_config clear = {.offset = 4, .size = 4, .bytes = {PV_GPU_EVENT_DISPLAY}};
+	struct fe fe;
+	int fd;
+
+	fe_open(&fe, &(struct fe_params){0});
+	fe_realize(&fe, ALL);
+	fe_start(&fe);
+	assert_int_equal(get_config_word(&fe, 0), 0);
+	assert_int_equal(get_config_word(&fe, 8), 1);
+	assert_int_equal(get_config_word(&fe, 200), 0);
+	pv_loop_call(fe.loop, set_outputs, &fe);
+	assert_int_equal(fe_expect_back(&fe, NULL, 0, &fd).request, PV_VHOST_BACKEND_CONFIG_CHANGE);
+	assert_int_equal(get_config_word(&fe, 0), PV_GPU_EVENT_DISPLAY);
+	assert_int_equal(fe_tell(&fe, PV_VHOST_SET_CONFIG, &clear, PV_VHOST_CONFIG_HEADER_BYTES + 4, -1), 0);
+	assert_int_equal(get_config_word(&fe, 0), 0);
+	fe_close(&fe);
+}
+
+/* A front end that reads nothing on the back channel gets one message when it does, not one for each change. */
+static void config_changes_do_not_pile_up(void **state)
+{
+	(void)state;
+	struct fe fe;
+	int fd, small = 1, messages = 0;
+
+	fe_open(&fe, &(struct fe_params){0});
+	setsockopt(fe.sock, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	fe_realize(&fe, ALL);
+	for (int n = 0; n < 20000; n++)
+		pv_loop_call(fe.loop, set_outputs, &fe);
+	(void)fe_ask_u64(&fe, PV_VHOST_GET_FEATURES);
+	while (!fe_is_quiet(fe.back, 100)) {
+		assert_int_equal(fe_expect_back(&fe, NULL, 0, &fd).request, PV_VHOST_BACKEND_CONFIG_CHANGE);
+		messages++;
+	}
+	assert_in_range(messages, 1, 19999);
+	fe_close(&fe);
+}
+
+static void a_front_end_with_a_console_hears_of_no_config_changes(void **state)
+{
+	(void)state;
+	struct fe fe;
+	int pair[2];
+
+	fe_open(&fe, &(struct fe_params){0});
+	fe_realize(&fe, ALL);
+	assert_int_equal(pv_socket_pair(pair), PV_OK);
+	assert_int_equal(fe_tell(&fe, PV_VHOST_GPU_SET_SOCKET, NULL, 0, pair[0]), 0);
+	close(pair[0]);
+	fe_start(&fe);
+	pv_loop_call(fe.loop, set_outputs, &fe);
+	assert_true(fe_is_quiet(fe.back, 50));
+	assert_int_equal(get_config_word(&fe, 0), PV_GPU_EVENT_DISPLAY);
+	assert_int_equal(atomic_load(&fe.consoles), 1);
+	/* It is the other end of ours. */
+	assert_int_equal(write(pair[1], "x", 1), 1);
+	assert_false(fe_is_quiet(fe.console_fd, 1000));
+	close(pair[1]);
+	fe_close(&fe);
+}
+
+/* The three dead locks. */
+
+struct blocker {
+	struct pv_loop_task task;
+	sem_t entered, leave;
+};
+
+static void block(struct pv_loop_task *task)
+{
+	struct blocker *blocker = PV_CONTAINER_OF(task, struct blocker, task);
+
+	sem_post(&blocker->entered);
+	while (sem_wait(&blocker->leave) != 0)
+		;
+}
+
+/*
+ * 1: the device waits for something of the front end while the front end's main thread waits for our ACK of ENABLE or
+ * CALL. Here the device thread stands still altogether: no answer that QEMU's main thread waits for at that time may
+ * need it.
+ */
+static void acks_do_not_wait_for_the_device(void **state)
+{
+	(void)state;
+	struct blocker blocker = {.task.run = block};
+	struct fe fe;
+
+	sem_init(&blocker.entered, 0, 0);
+	sem_init(&blocker.leave, 0, 0);
+	fe_open(&fe, &(struct fe_params){0});
+	fe_realize(&fe, ALL);
+	fe_start(&fe);
+	pv_loop_post(fe.loop, &blocker.task);
+	sem_wait(&blocker.entered);
+	for (uint32_t i = 0; i < PV_GPU_NR_QUEUES; i++) {
+		assert_int_equal(fe_tell_u64(&fe, PV_VHOST_SET_VRING_CALL, i, fe.rings[i].call), 0);
+		assert_int_equal(fe_tell_u64(&fe, PV_VHOST_SET_VRING_KICK, i, fe.rings[i].kick), 0);
+		assert_int_equal(fe_tell_ring(&fe, PV_VHOST_SET_VRING_ENABLE, i, 0), 0);
+		assert_int_equal(fe_tell_ring(&fe, PV_VHOST_SET_VRING_ENABLE, i, 1), 0);
+	}
+	assert_int_equal(fe_ask_u64(&fe, PV_VHOST_GET_STATUS), 8);
+	assert_int_equal(get_config_word(&fe, 8), 1);
+	sem_post(&blocker.leave);
+	assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+	fe_close(&fe);
+	sem_destroy(&blocker.entered);
+	sem_destroy(&blocker.leave);
+}
+
+static struct pv_vhost_single_region window_region(void)
+{
+	return (struct pv_vhost_single_region){
+	    .region = {.guest_addr = 1ULL << 40, .size_bytes = WINDOW_BYTES, .user_addr = 1ULL << 45}};
+}
+
+/* Takes the SHMEM_MAP request; returns the window's fd. */
+static int expect_map(struct fe *fe)
+{
+	struct pv_vhost_shmem_map map;
+	int fd;
+	struct pv_vhost_header header = fe_expect_back(fe, &map, sizeof(map), &fd);
+
+	assert_int_equal(header.request, PV_VHOST_BACKEND_SHMEM_MAP);
+	assert_int_equal(header.flags, PV_VHOST_VERSION | PV_VHOST_NEED_REPLY);
+	assert_int_equal(map.shmid, 1);
+	assert_int_equal(map.fd_offset, 0);
+	assert_int_equal(map.shm_offset, 0);
+	assert_int_equal(map.len, WINDOW_BYTES);
+	assert_int_equal(map.flags, PV_VHOST_SHMEM_WRITABLE);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static bool becomes_mapped(struct fe *fe, bool mapped)
+{
+	for (int ms = 0; ms < 5000; ms++) {
+		if (stats_of(fe).window_mapped == mapped)
+			return true;
+		sleep_ms(1);
+	}
+	return false;
+}
+
+/* 2: QEMU answers SHMEM_MAP only after we have acknowledged the memory region that the mapping made. */
+static void the_window_region_comes_before_the_reply(void **state)
+{
+	(void)state;
+	struct pv_vhost_single_region region = window_region();
+	struct fe fe;
+
+	fe_open(&fe, &(struct fe_params){.window_bytes = WINDOW_BYTES});
+	fe_realize(&fe, ALL);
+	fe_start(&fe);
+	int fd = expect_map(&fe);
+	assert_int_equal(fe_tell(&fe, PV_VHOST_ADD_MEM_REG, &region, sizeof(region), fd), 0);
+	assert_false(stats_of(&fe).window_mapped);
+	assert_int_equal(stats_of(&fe).memory_regions, 2);
+	assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+	fe_answer_back(&fe, PV_VHOST_BACKEND_SHMEM_MAP, 0);
+	assert_true(becomes_mapped(&fe, true));
+	assert_int_equal(fe_tell(&fe, PV_VHOST_REM_MEM_REG, &region, sizeof(region), -1), 0);
+	close(fd);
+	assert_int_equal(count_complaints(), 0);
+	fe_close(&fe);
+}
+
+static struct pv_display *console;
+
+static void make_console(void *user, int take_fd)
+{
+	struct fe *fe = user;
+	struct pv_vmm_console_params params = {.gpu = fe->gpu, .loop = fe->loop, .take_fd = take_fd};
+
+	assert_int_equal(pv_vmm_console_create(&params, &console), PV_OK);
+	pv_gpu_add_display(fe->gpu, console);
+}
+
+static void remove_console(void *user)
+{
+	struct fe *fe = user;
+
+	pv_gpu_remove_display(fe->gpu, console);
+}
+
+/* 3: the front end's main thread, which reads the console's socket, waits for GET_VRING_BASE while that socket is full. */
+static void a_stop_is_answered_while_the_console_is_full(void **state)
+{
+	(void)state;
+	struct pv_gpu_set_scanout scanout = {
+	    .hdr.type = PV_GPU_CMD_SET_SCANOUT, .r = {.width = 640, .height = 480}, .resource_id = 1};
+	struct pv_gpu_resource_flush flush = {
+	    .hdr.type = PV_GPU_CMD_RESOURCE_FLUSH, .r = {.width = 640, .height = 480}, .resource_id = 1};
+	struct fe fe;
+	int pair[2];
+
+	fe_open(&fe, &(struct fe_params){.console = make_console});
+	fe_realize(&fe, ALL);
+	assert_int_equal(pv_socket_pair(pair), PV_OK);
+	assert_int_equal(fe_tell(&fe, PV_VHOST_GPU_SET_SOCKET, NULL, 0, pair[0]), 0);
+	close(pair[0]);
+	fe_start(&fe);
+	/* Whatever it asks first is not answered either; without its heads it shows what there is. */
+	assert_int_equal(fe_create_2d(&fe, 1, 640, 480), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(fe_command(&fe, &scanout, sizeof(scanout)), PV_GPU_RESP_OK_NODATA);
+	for (int n = 0; n < 100; n++)
+		assert_int_equal(fe_command(&fe, &flush, sizeof(flush)), PV_GPU_RESP_OK_NODATA);
+	sleep_ms(50);
+	fe_stop(&fe);
+	assert_int_equal(fe_tell(&fe, PV_VHOST_RESET_DEVICE, NULL, 0, -1), 0);
+	pv_loop_call(fe.loop, remove_console, &fe);
+	close(pair[1]);
+	fe_close(&fe);
+}
+
+/* The window. */
+
+static void the_window_is_mapped_at_each_start_that_needs_it(void **state)
+{
+	(void)state;
+	struct pv_vhost_shmem_config config;
+	struct pv_vhost_single_region region = window_region();
+	struct fe fe;
+	int fd;
+
+	fe_open(&fe, &(struct fe_params){.window_bytes = WINDOW_BYTES});
+	fe_realize(&fe, ALL);
+	fe_send(&fe, PV_VHOST_GET_SHMEM_CONFIG, 0, NULL, 0, NULL, 0);
+	fe_expect(&fe, PV_VHOST_GET_SHMEM_CONFIG, &config, sizeof(config));
+	assert_int_equal(config.nr_regions, 1);
+	assert_int_equal(config.sizes[0], 0);
+	assert_int_equal(config.sizes[1], WINDOW_BYTES);
+	assert_int_equal(config.sizes[2], 0);
+	assert_true(fe_is_quiet(fe.back, 20));
+
+	fe_start(&fe);
+	fd = expect_map(&fe);
+	fe_answer_back(&fe, PV_VHOST_BACKEND_SHMEM_MAP, 0);
+	assert_true(becomes_mapped(&fe, true));
+
+	/* Paused: the front end still has it, and says so by the region. */
+	fe_stop(&fe);
+	assert_true(becomes_mapped(&fe, false));
+	assert_int_equal(fe_tell(&fe, PV_VHOST_ADD_MEM_REG, &region, sizeof(region), fd), 0);
+	fe_start(&fe);
+	assert_true(becomes_mapped(&fe, true));
+	assert_true(fe_is_quiet(fe.back, 50));
+
+	/* Reset: it is gone. */
+	assert_int_equal(fe_tell(&fe, PV_VHOST_REM_MEM_REG, &region, sizeof(region), -1), 0);
+	fe_stop(&fe);
+	assert_int_equal(fe_tell(&fe, PV_VHOST_RESET_DEVICE, NULL, 0, -1), 0);
+	close(fd);
+	fe_forget_rings(&fe);
+	fe_start(&fe);
+	fd = expect_map(&fe);
+	/* Reset before it is answered: that answer is worth nothing, and the next start asks again. */
+	fe_stop(&fe);
+	assert_int_equal(fe_tell(&fe, PV_VHOST_RESET_DEVICE, NULL, 0, -1), 0);
+	fe_forget_rings(&fe);
+	fe_start(&fe);
+	fe_answer_back(&fe, PV_VHOST_BACKEND_SHMEM_MAP, 0);
+	close(fd);
+	fd = expect_map(&fe);
+	assert_false(stats_of(&fe).window_mapped);
+	fe_answer_back(&fe, PV_VHOST_BACKEND_SHMEM_MAP, 0);
+	assert_true(becomes_mapped(&fe, true));
+	close(fd);
+	assert_int_equal(count_complaints(), 0);
+	fe_close(&fe);
+}
+
+static void a_refused_window_is_no_catastrophe(void **state)
+{
+	(void)state;
+	struct fe fe;
+
+	fe_open(&fe, &(struct fe_params){.window_bytes = WINDOW_BYTES});
+	fe_realize(&fe, ALL);
+	fe_start(&fe);
+	close(expect_map(&fe));
+	fe_answer_back(&fe, PV_VHOST_BACKEND_SHMEM_MAP, 1);
+	assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+	for (int ms = 0; count_complaints() < 2 && ms < 5000; ms++)
+		sleep_ms(1);
+	assert_complained_about("window");
+	assert_false(stats_of(&fe).window_mapped);
+	fe_close(&fe);
+}
+
+static void wrong_answers_on_the_back_channel_end_the_connection(void **state)
+{
+	(void)state;
+	struct fe fe;
+
+	for (int round = 0; round < 2; round++) {
+		fe_open(&fe, &(struct fe_params){.window_bytes = WINDOW_BYTES});
+		fe_realize(&fe, ALL);
+		if (round == 0) {
+			fe_start(&fe);
+			close(expect_map(&fe));
+		}
+		fe_answer_back(&fe, round == 0 ? PV_VHOST_BACKEND_CONFIG_CHANGE : PV_VHOST_BACKEND_SHMEM_MAP, 0);
+		assert_int_equal(fe_expect_closed(&fe), PV_ERR_PEER);
+		assert_complained_about("back channel: reply to request");
+		fe_close(&fe);
+	}
+}
+
+static void the_back_channel_may_go(void **state)
+{
+	(void)state;
+	struct fe fe;
+
+	fe_open(&fe, &(struct fe_params){.window_bytes = WINDOW_BYTES});
+	fe_realize(&fe, ALL);
+	close(fe.back);
+	fe.back = -1;
+	fe_start(&fe);
+	assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+	fe_close(&fe);
+}
+
+static void without_a_window_there_is_no_shmem(void **state)
+{
+	(void)state;
+	struct fe fe;
+
+	fe_open(&fe, &(struct fe_params){0});
+	assert_int_equal(fe_ask_u64(&fe, PV_VHOST_GET_PROTOCOL_FEATURES) & PV_VHOST_PROTOCOL_F_SHMEM, 0);
+	fe_close(&fe);
+}
+
+/* Mistakes of the peer. */
+
+enum moment { AT_ONCE, REALIZED, RUNNING };
+
+struct mistake {
+	const char *name;
+	enum moment moment;
+	uint32_t request;
+	uint32_t size;
+	uint64_t words[5];
+	bool with_ram_fd;
+	const char *complaint;
+	bool closes; /* even with need_reply */
+};
+
+#define PAIR(low, high) ((uint64_t)(low) | (uint64_t)(high) << 32)
+
+static const struct mistake mistakes[] = {
+    {"unknown", AT_ONCE, 99, 0, {0}, false, "request: number 99", true},
+    {"size", AT_ONCE, PV_VHOST_SET_FEATURES, 4, {0}, false, "SET_FEATURES: size 4", true},
+    {"not agreed on", AT_ONCE, PV_VHOST_GET_STATUS, 0, {0}, false, "GET_STATUS: needs protocol feature", true},
+    {"window where there is none", REALIZED, PV_VHOST_GET_SHMEM_CONFIG, 0, {0}, false, "GET_SHMEM_CONFIG", true},
+    {"surplus fd", REALIZED, PV_VHOST_SET_OWNER, 0, {0}, true, "SET_OWNER: 1 fds", true},
+    {"index", REALIZED, PV_VHOST_GET_VRING_BASE, 8, {PAIR(2, 0)}, false, "GET_VRING_BASE: index 2", true},
+    {"features", REALIZED, PV_VHOST_SET_FEATURES, 8, {1 << 5}, false, "SET_FEATURES: features 0x20", false},
+    {"protocol features", REALIZED, PV_VHOST_SET_PROTOCOL_FEATURES, 8, {2}, false, "SET_PROTOCOL_FEATURES", false},
+    {"large ring", REALIZED, PV_VHOST_SET_VRING_NUM, 8, {PAIR(0, 2048)}, false, "SET_VRING_NUM: num 2048", false},
+    {"kick of a ring without size", REALIZED, PV_VHOST_SET_VRING_KICK, 8, {1}, true, "SET_VRING_NUM must come", false},
+    {"polling", REALIZED, PV_VHOST_SET_VRING_KICK, 8, {1 | 1 << 8}, false, "polling", false},
+    {"a file as call fd", REALIZED, PV_VHOST_SET_VRING_CALL, 8, {1}, true, "not an event fd", false},
+    {"a file as kick fd", RUNNING, PV_VHOST_SET_VRING_KICK, 8, {1}, true, "not an event fd", false},
+    {"a file as back channel", REALIZED, PV_VHOST_SET_BACKEND_REQ_FD, 0, {0}, true, "not a stream socket", false},
+    {"num of a running ring", RUNNING, PV_VHOST_SET_VRING_NUM, 8, {PAIR(0, 8)}, false, "running", false},
+    {"base of a running ring", RUNNING, PV_VHOST_SET_VRING_BASE, 8, {PAIR(0, 8)}, false, "running", false},
+    {"address of a running ring", RUNNING, PV_VHOST_SET_VRING_ADDR, 40, {0, 1, 2, 3}, false, "running", false},
+    {"features of a running device", RUNNING, PV_VHOST_SET_FEATURES, 8, {1ULL << 32}, false, "running", false},
+    {"overlap", RUNNING, PV_VHOST_ADD_MEM_REG, 40, {0, 4096, 4096, 1ULL << 46}, true, "overlap", false},
+    {"large region", RUNNING, PV_VHOST_ADD_MEM_REG, 40, {0, 1ULL << 33, 1ULL << 32, 1ULL << 46}, true, "ends behind its file", false},
+    {"removal of nothing", RUNNING, PV_VHOST_REM_MEM_REG, 40, {0, 1, 2, 3}, false, "there is none", false},
+    {"status", RUNNING, PV_VHOST_SET_STATUS, 8, {256}, false, "status 0x100", false},
+};
+
+static void make_mistake(const struct mistake *mistake, bool need_reply)
+{
+	struct fe fe;
+	uint64_t answer = 0;
+
+	fe_open(&fe, &(struct fe_params){0});
+	if (mistake->moment >= REALIZED)
+		fe_realize(&fe, ALL);
+	if (mistake->moment >= RUNNING)
+		fe_start(&fe);
+	begin(NULL);
+	fe_send(&fe, mistake->request, need_reply ? PV_VHOST_NEED_REPLY : 0, mistake->words, mistake->size, &fe.ram,
+		mistake->with_ram_fd ? 1 : 0);
+	if (need_reply && !mistake->closes) {
+		fe_expect(&fe, mistake->request, &answer, sizeof(answer));
+		assert_int_equal(answer, 1);
+		(void)fe_ask_u64(&fe, PV_VHOST_GET_FEATURES);
+		if (mistake->moment == RUNNING)
+			assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+	} else {
+		assert_int_equal(fe_expect_closed(&fe), PV_ERR_PEER);
+	}
+	assert_complained_about(mistake->complaint);
+	assert_int_equal(count_complaints(), 1);
+	fe_close(&fe);
+}
+
+static void each_mistake_is_named_and_costs_what_it_should(void **state)
+{
+	(void)state;
+	int before = fds_before;
+
+	for (size_t i = 0; i < PV_ARRAY_LEN(mistakes); i++) {
+		print_message("# %s\n", mistakes[i].name);
+		make_mistake(&mistakes[i], false);
+		make_mistake(&mistakes[i], mistakes[i].moment != AT_ONCE);
+	}
+	fds_before = before;
+}
+
+static void rings_outside_memory_are_refused(void **state)
+{
+	(void)state;
+	static const uint64_t offsets[][3] = {
+	    {FE_RAM_BYTES - 8, 0, 4096}, {4096, FE_RAM_BYTES - 8, 0}, {4096, 0, FE_RAM_BYTES - 8}, {1ULL << 40, 0, 4096}};
+
+	for (size_t i = 0; i < PV_ARRAY_LEN(offsets); i++) {
+		struct pv_vhost_ring_addr addr = {.desc = FE_USER_ADDR + offsets[i][0],
+						  .used = FE_USER_ADDR + offsets[i][1],
+						  .avail = FE_USER_ADDR + offsets[i][2]};
+		struct fe fe;
+
+		fe_open(&fe, &(struct fe_params){0});
+		fe_realize(&fe, ALL);
+		fe_set_features(&fe);
+		fe_add_ram(&fe);
+		assert_int_equal(fe_tell_ring(&fe, PV_VHOST_SET_VRING_NUM, 0, 64), 0);
+		assert_int_equal(fe_tell(&fe, PV_VHOST_SET_VRING_ADDR, &addr, sizeof(addr), -1), 0);
+		assert_int_equal(fe_tell_u64(&fe, PV_VHOST_SET_VRING_KICK, 0, fe.rings[0].kick), 0);
+		assert_int_equal(fe_tell_ring(&fe, PV_VHOST_SET_VRING_ENABLE, 0, 1), 1);
+		assert_complained_about("lies in no memory region");
+		assert_int_equal(fe_stop_ring(&fe, 0), 0);
+		fe_close(&fe);
+	}
+}
+
+/* A size that is no power of two, an odd address: what a driver can do wrong costs it the ring, not the connection. */
+static void a_bad_driver_keeps_the_connection(void **state)
+{
+	(void)state;
+	struct fe fe;
+
+	fe_open(&fe, &(struct fe_params){0});
+	fe_realize(&fe, ALL);
+	fe_set_features(&fe);
+	fe_add_ram(&fe);
+	fe_set_up_ring(&fe, 0);
+	(void)fe_stop_ring(&fe, 0);
+	assert_int_equal(fe_tell_ring(&fe, PV_VHOST_SET_VRING_NUM, 0, 15), 0);
+	assert_int_equal(fe_tell_u64(&fe, PV_VHOST_SET_VRING_KICK, 0, fe.rings[0].kick), 0);
+	assert_int_equal(fe_tell_ring(&fe, PV_VHOST_SET_VRING_ENABLE, 0, 1), 0);
+	(void)fe_stop_ring(&fe, 0);
+	fe_set_up_ring(&fe, 0);
+	assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+	fe_close(&fe);
+}
+
+static void slots_are_limited(void **state)
+{
+	(void)state;
+	struct fe fe;
+	uint64_t max;
+
+	fe_open(&fe, &(struct fe_params){0});
+	fe_realize(&fe, ALL);
+	fe_start(&fe);
+	max = fe_ask_u64(&fe, PV_VHOST_GET_MAX_MEM_SLOTS);
+	for (uint64_t i = 1; i <= max; i++) {
+		struct pv_vhost_single_region region = {.region = {.guest_addr = (1ULL << 40) + i * 8192,
+								   .size_bytes = 4096,
+								   .user_addr = (1ULL << 45) + i * 8192}};
+
+		assert_int_equal(fe_tell(&fe, PV_VHOST_ADD_MEM_REG, &region, sizeof(region), fe.ram), i == max);
+	}
+	assert_complained_about("slots are in use");
+	assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+	fe_close(&fe);
+}
+
+static void a_region_may_begin_anywhere_in_its_file(void **state)
+{
+	(void)state;
+	struct pv_vhost_single_region region = {
+	    .region = {.guest_addr = 1ULL << 40, .size_bytes = 4096, .user_addr = 1ULL << 45, .mmap_offset = 12345}};
+	struct fe fe;
+
+	fe_open(&fe, &(struct fe_params){0});
+	fe_realize(&fe, ALL);
+	assert_int_equal(fe_tell(&fe, PV_VHOST_ADD_MEM_REG, &region, sizeof(region), fe.ram), 0);
+	assert_int_equal(fe_tell(&fe, PV_VHOST_REM_MEM_REG, &region, sizeof(region), -1), 0);
+	fe_close(&fe);
+}
+
+static void need_reply_must_be_agreed_on(void **state)
+{
+	(void)state;
+	struct fe fe;
+
+	fe_open(&fe, &(struct fe_params){0});
+	fe_send(&fe, PV_VHOST_SET_OWNER, PV_VHOST_NEED_REPLY, NULL, 0, NULL, 0);
+	assert_int_equal(fe_expect_closed(&fe), PV_ERR_PEER);
+	assert_complained_about("REPLY_ACK");
+	fe_close(&fe);
+}
+
+/* The end, at any byte. */
+
+static void a_front_end_may_leave_at_any_byte(void **state)
+{
+	(void)state;
+	struct {
+		struct pv_vhost_header features;
+		uint64_t value;
+		struct pv_vhost_header kick;
+		uint64_t index;
+	} __attribute__((packed)) session = {
+	    .features = {PV_VHOST_SET_PROTOCOL_FEATURES, PV_VHOST_VERSION, 8},
+	    .value = PV_VHOST_PROTOCOL_F_MQ,
+	    .kick = {PV_VHOST_SET_VRING_CALL, PV_VHOST_VERSION, 8},
+	    .index = 1,
+	};
+
+	for (size_t len = 0; len <= sizeof(session); len++) {
+		size_t first = pv_min_u64(len, 20);
+		struct fe fe;
+
+		fe_open(&fe, &(struct fe_params){0});
+		if (first > 0)
+			assert_true(fe_send_bytes(&fe, &session, first, NULL, 0));
+		if (len > first)
+			assert_true(fe_send_bytes(&fe, (uint8_t *)&session + first, len - first, &fe.rings[0].call, 1));
+		shutdown(fe.sock, SHUT_WR);
+		bool whole = len == 0 || len == 20 || len == sizeof(session);
+		assert_int_equal(fe_expect_closed(&fe), whole ? PV_OK : PV_ERR_PEER);
+		fe_close(&fe);
+	}
+}
+
+static void leaving_and_destroying_at_any_stage(void **state)
+{
+	(void)state;
+	for (int stage = 0; stage < 8; stage++) {
+		struct pv_gpu_ctrl_hdr command = {.type = PV_GPU_CMD_GET_DISPLAY_INFO};
+		struct fe fe;
+
+		fe_open(&fe, &(struct fe_params){.window_bytes = WINDOW_BYTES});
+		if (stage / 2 >= 1)
+			fe_realize(&fe, ALL);
+		if (stage / 2 >= 2)
+			fe_start(&fe);
+		if (stage / 2 >= 3) {
+			for (int n = 0; n < 7; n++)
+				fe_submit(&fe, PV_GPU_QUEUE_CONTROL, &command, sizeof(command));
+			fe_kick(&fe, PV_GPU_QUEUE_CONTROL);
+		}
+		if (stage % 2)
+			fe_hang_up(&fe);
+		fe_close(&fe);
+	}
+	assert_int_equal(count_complaints(), 0);
+}
+
+/* A message that waits for the device must not keep us from seeing that its sender has left. */
+static void leaving_while_the_device_is_busy(void **state)
+{
+	(void)state;
+	struct blocker blocker = {.task.run = block};
+	struct fe fe;
+
+	sem_init(&blocker.entered, 0, 0);
+	sem_init(&blocker.leave, 0, 0);
+	fe_open(&fe, &(struct fe_params){0});
+	fe_realize(&fe, ALL);
+	fe_start(&fe);
+	pv_loop_post(fe.loop, &blocker.task);
+	sem_wait(&blocker.entered);
+	struct pv_vhost_ring_state ring = {0};
+	fe_send(&fe, PV_VHOST_GET_VRING_BASE, 0, &ring, sizeof(ring), NULL, 0);
+	sleep_ms(20);
+	fe_hang_up(&fe);
+	for (int ms = 0; stats_of(&fe).connected; ms++) {
+		assert_true(ms < 5000);
+		sleep_ms(1);
+	}
+	assert_int_equal(atomic_load(&fe.closed), -1);
+	sem_post(&blocker.leave);
+	fe_close(&fe);
+	sem_destroy(&blocker.entered);
+	sem_destroy(&blocker.leave);
+}
+
+/* Requests without end whose replies nobody reads: they stay in the sender's socket, and the device goes on. */
+static void a_flood_floods_its_sender(void **state)
+{
+	(void)state;
+	struct pv_vhost_config config = {.size = 256};
+	uint8_t bytes[sizeof(struct pv_vhost_header) + sizeof(config)];
+	struct pv_vhost_header header = {
+	    .request = PV_VHOST_GET_CONFIG, .flags = PV_VHOST_VERSION, .size = sizeof(config)};
+	struct fe fe;
+	uint64_t sent_bytes = 0, messages;
+
+	fe_open(&fe, &(struct fe_params){0});
+	fe_realize(&fe, ALL);
+	fe_start(&fe);
+	memcpy(bytes, &header, sizeof(header));
+	memcpy(bytes + sizeof(header), &config, sizeof(config));
+	assert_int_equal(pv_fd_set_nonblocking(fe.sock, true), PV_OK);
+	for (int pauses = 0; pauses < 20;) {
+		struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
+		size_t sent = 0;
+
+		if (pv_socket_send(fe.sock, &iov, 1, NULL, 0, &sent) == PV_OK) {
+			assert_int_equal(sent, sizeof(bytes));
+			sent_bytes += sent;
+			pauses = 0;
+		} else {
+			pauses++;
+			sleep_ms(5);
+		}
+		assert_true(sent_bytes < 64u << 20);
+	}
+	messages = stats_of(&fe).messages;
+	assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+	assert_int_equal(stats_of(&fe).messages, messages);
+	/* When it reads, it gets them all. */
+	assert_int_equal(pv_fd_set_nonblocking(fe.sock, false), PV_OK);
+	for (uint64_t i = 0; i < sent_bytes / sizeof(bytes); i++)
+		fe_expect(&fe, PV_VHOST_GET_CONFIG, &config, sizeof(config));
+	fe_close(&fe);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(commands_are_answered),
+	    TEST(rings_without_protocol_features_start_enabled),
+	    TEST(disabled_rings_wait),
+	    TEST(a_paused_machine_goes_on_where_it_was),
+	    TEST(a_new_driver_finds_an_empty_device),
+	    TEST(reset_by_message_and_by_status),
+	    TEST(memory_comes_and_goes_under_running_rings),
+	    TEST(messages_may_come_in_pieces),
+	    TEST(a_pipe_will_do_for_an_eventfd),
+	    TEST(config_changes_reach_the_driver_and_back),
+	    TEST(config_changes_do_not_pile_up),
+	    TEST(a_front_end_with_a_console_hears_of_no_config_changes),
+	    TEST(acks_do_not_wait_for_the_device),
+	    TEST(the_window_region_comes_before_the_reply),
+	    TEST(a_stop_is_answered_while_the_console_is_full),
+	    TEST(the_window_is_mapped_at_each_start_that_needs_it),
+	    TEST(a_refused_window_is_no_catastrophe),
+	    TEST(wrong_answers_on_the_back_channel_end_the_connection),
+	    TEST(the_back_channel_may_go),
+	    TEST(without_a_window_there_is_no_shmem),
+	    TEST(each_mistake_is_named_and_costs_what_it_should),
+	    TEST(rings_outside_memory_are_refused),
+	    TEST(a_bad_driver_keeps_the_connection),
+	    TEST(slots_are_limited),
+	    TEST(a_region_may_begin_anywhere_in_its_file),
+	    TEST(need_reply_must_be_agreed_on),
+	    TEST(a_front_end_may_leave_at_any_byte),
+	    TEST(leaving_and_destroying_at_any_stage),
+	    TEST(leaving_while_the_device_is_busy),
+	    TEST(a_flood_floods_its_sender),
+	};
+
+	setvbuf(stdout, NULL, _IOLBF, 0); /* so that an abort leaves the log behind */
+	pv_log_set_sink(keep_line, NULL);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
