@@ -323,7 +323,8 @@ static enum pv_status set_vring_base(struct pv_vhost_backend *backend, const str
 	submit(backend, &(struct pv_vhost_op){.kind = PV_VHOST_OP_SET_BASE,
 					      .queue = message->ring.index,
 					      .take_fd = -1,
-					      .base = (uint16_t)message->ring.num});
+					      .set_base = {.base = (uint16_t)message->ring.num,
+							   .after_full_stop = backend->after_full_stop}});
 	return ack(backend, message);
 }
 
@@ -366,6 +367,7 @@ static enum pv_status set_vring_kick(struct pv_vhost_backend *backend, struct pv
 					      .queue = index,
 					      .take_fd = pv_vhost_message_take_fd(message)});
 	ring->started = true;
+	backend->after_full_stop = false;
 	return update_ring_or_refuse(backend, message, index);
 }
 
@@ -533,6 +535,8 @@ static enum pv_status set_features(struct pv_vhost_backend *backend, const struc
 	if (unknown)
 		return REFUSE(backend, message, "features 0x%" PRIx64 ": 0x%" PRIx64 " was not offered", features,
 			      unknown);
+	if (!any_ring_started(backend))
+		backend->after_full_stop = true;
 	if (features == backend->features)
 		return ack(backend, message);
 	if (any_ring_started(backend))
@@ -561,6 +565,7 @@ static enum pv_status reset_device(struct pv_vhost_backend *backend, const struc
 		backend->rings[i] = (struct pv_vhost_ring){0};
 	backend->features = 0;
 	backend->device_status = 0;
+	backend->after_full_stop = false;
 	forget_window(backend);
 	return submit_and_wait(backend, message, (struct pv_vhost_op){.kind = PV_VHOST_OP_RESET, .take_fd = -1}, 0);
 }

@@ -70,6 +70,8 @@ struct pv_vhost_backend {
 	uint64_t protocol_features, features;
 	uint8_t device_status;
 	bool has_console;
+	/* All rings were stopped, features were set, and no ring has been started since. */
+	bool after_full_stop;
 	struct pv_vhost_ring rings[PV_GPU_NR_QUEUES];
 	struct pv_vhost_slot slots[PV_VHOST_MAX_MEM_SLOTS];
 	size_t nr_slots;

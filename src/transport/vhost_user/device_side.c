@@ -5,8 +5,9 @@
  *
  * A front end need not tell us that the guest's driver was replaced: QEMU sends RESET_DEVICE for some devices and some
  * versions only. But a new driver has new rings, which start at index 0, while a paused machine goes on at the index we
- * gave it. So SET_VRING_BASE 0 for a control queue that had been elsewhere means: the old driver's resources are
- * nobody's, reset.
+ * gave it. So when all rings had been stopped and the device is set up again, from the features on, and then the first
+ * queue's base is 0 although it had been elsewhere, the old driver's resources are nobody's: reset. (A driver that
+ * resets one queue of its own starts that one at 0, too; but then the features are not set again.)
  */
 #include "transport/vhost_user/device_side.h"
 
@@ -200,25 +201,17 @@ static void reset_for_new_driver(struct pv_vhost_device *device)
 	uint64_t features = device->features;
 
 	pv_log(PV_LOG_DEBUG, MODULE, "the guest's driver was replaced: reset");
-	for (uint32_t i = 0; i < PV_GPU_NR_QUEUES; i++)
-		stop_ring(&device->rings[i]);
 	pv_gpu_reset(device->params.gpu);
 	atomic_store_explicit(&device->needs_reset, false, memory_order_release);
 	(void)PV_NEVER(set_features(device, features) != PV_OK);
 	pv_gpu_set_guest_map(device->params.gpu, device->map);
 }
 
-static void set_base(struct pv_vhost_device *device, uint32_t queue, uint16_t base)
+static void set_base(struct pv_vhost_device *device, struct pv_vhost_device_ring *ring, uint16_t base,
+		     bool after_full_stop)
 {
-	struct pv_vhost_device_ring *ring = &device->rings[queue];
-
-	if (queue == PV_GPU_QUEUE_CONTROL && base == 0 && ring->base != 0) {
-		bool cursor_ran = device->rings[PV_GPU_QUEUE_CURSOR].running;
-
+	if (after_full_stop && base == 0 && ring->base != 0)
 		reset_for_new_driver(device);
-		if (cursor_ran)
-			start_ring(&device->rings[PV_GPU_QUEUE_CURSOR]);
-	}
 	ring->base = base;
 }
 
@@ -272,7 +265,7 @@ void pv_vhost_device_run(struct pv_vhost_device *device, struct pv_vhost_op *op)
 		set_map(device, op->take_map);
 		break;
 	case PV_VHOST_OP_SET_BASE:
-		set_base(device, op->queue, op->base);
+		set_base(device, ring, op->set_base.base, op->set_base.after_full_stop);
 		break;
 	case PV_VHOST_OP_SET_KICK:
 		op->status = set_kick(ring, op->take_fd);

@@ -36,7 +36,10 @@ struct pv_vhost_op {
 	union {
 		uint64_t features;
 		struct pv_guest_map *take_map; /* SET_MAP */
-		uint16_t base;		       /* SET_BASE */
+		struct {
+			uint16_t base;
+			bool after_full_stop; /* of all rings, and features were set again since */
+		} set_base;
 		struct pv_virtq_layout layout; /* START */
 		struct {
 			uint32_t offset, size;

@@ -197,6 +197,24 @@ static void a_new_driver_finds_an_empty_device(void **state)
 	fe_close(&fe);
 }
 
+/* RING_RESET: one queue starts anew, its driver stays. */
+static void a_queue_may_start_anew_alone(void **state)
+{
+	(void)state;
+	struct fe fe;
+
+	fe_open(&fe, &(struct fe_params){0});
+	fe_realize(&fe, ALL);
+	fe_start(&fe);
+	assert_int_equal(fe_create_2d(&fe, 1, 8, 8), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(fe_stop_ring(&fe, PV_GPU_QUEUE_CONTROL), 1);
+	fe_forget_rings(&fe);
+	fe_set_up_ring(&fe, PV_GPU_QUEUE_CONTROL);
+	assert_int_equal(fe_create_2d(&fe, 1, 8, 8), PV_GPU_RESP_ERR_INVALID_RESOURCE_ID);
+	assert_int_equal(fe_create_2d(&fe, 2, 8, 8), PV_GPU_RESP_OK_NODATA);
+	fe_close(&fe);
+}
+
 static void reset_by_message_and_by_status(void **state)
 {
 	(void)state;
@@ -985,6 +1003,7 @@ int main(void)
 	    TEST(disabled_rings_wait),
 	    TEST(a_paused_machine_goes_on_where_it_was),
 	    TEST(a_new_driver_finds_an_empty_device),
+	    TEST(a_queue_may_start_anew_alone),
 	    TEST(reset_by_message_and_by_status),
 	    TEST(memory_comes_and_goes_under_running_rings),
 	    TEST(messages_may_come_in_pieces),
