@@ -57,7 +57,7 @@ class Bench:
         self.raw = []
         for subject in chosen:
             subject.card = "/dev/dri/" + machine.check(
-                f"basename /sys/bus/pci/devices/0000:00:{subject.slot:02x}.0/virtio*/drm/card*").strip()
+                f"basename $(find /sys/bus/pci/devices/0000:00:{subject.slot:02x}.0/ -path '*/drm/card[0-9]*' -name 'card?')").strip()
 
     def add(self, row, subject, number):
         self.samples.setdefault((row, subject.name), []).append(number)
