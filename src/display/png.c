@@ -163,8 +163,8 @@ static uint32_t blend(uint32_t over, uint32_t under, uint32_t alpha)
 /* Puts the cursor's part in row `y`, if it has one, over it. */
 static void draw_cursor(const struct pv_cursor *cursor, uint32_t *row, uint32_t width, uint32_t y)
 {
-	int64_t left = (int64_t)cursor->x - cursor->hot_x;
-	int64_t line = (int64_t)y - ((int64_t)cursor->y - cursor->hot_y);
+	int64_t left = cursor->x;
+	int64_t line = (int64_t)y - cursor->y;
 
 	if (line < 0 || line >= PV_GPU_CURSOR_SIDE)
 		return;

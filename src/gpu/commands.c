@@ -597,6 +597,23 @@ void pv_gpu_execute_control(struct pv_gpu *gpu, struct pv_gpu_request *request, 
 
 /* Cursor queue (5.7.6.10) */
 
+/* Linux makes the buffers of cursors in the format of dumb buffers, which has no alpha, and puts alpha into them. */
+static uint32_t with_alpha(uint32_t format)
+{
+	switch (format) {
+	case PV_GPU_FORMAT_B8G8R8X8:
+		return PV_GPU_FORMAT_B8G8R8A8;
+	case PV_GPU_FORMAT_X8R8G8B8:
+		return PV_GPU_FORMAT_A8R8G8B8;
+	case PV_GPU_FORMAT_X8B8G8R8:
+		return PV_GPU_FORMAT_A8B8G8R8;
+	case PV_GPU_FORMAT_R8G8B8X8:
+		return PV_GPU_FORMAT_R8G8B8A8;
+	default:
+		return format;
+	}
+}
+
 static uint32_t load_cursor_image(const struct command *c, uint32_t guest_resource_id)
 {
 	const struct pv_blob_layout blob_layout = {.format = PV_GPU_FORMAT_B8G8R8A8,
@@ -626,15 +643,21 @@ static uint32_t load_cursor_image(const struct command *c, uint32_t guest_resour
 		return pv_gpu_response_type(status);
 
 	pv_frame_refresh(frame);
+	pixman_image_t *from = pixman_image_create_bits_no_clear(
+	    pv_gpu_format_to_pixman(with_alpha(frame->format)), PV_GPU_CURSOR_SIDE, PV_GPU_CURSOR_SIDE,
+	    (uint32_t *)(void *)frame->pixels, (int)frame->stride_bytes);
 	pixman_image_t *to = pixman_image_create_bits_no_clear(PIXMAN_a8r8g8b8, PV_GPU_CURSOR_SIDE, PV_GPU_CURSOR_SIDE,
 							       c->gpu->cursor.pixels, PV_GPU_CURSOR_SIDE * 4);
-	if (to) {
-		pixman_image_composite32(PIXMAN_OP_SRC, frame->image, NULL, to, 0, 0, 0, 0, 0, 0, PV_GPU_CURSOR_SIDE,
+	if (from && to)
+		pixman_image_composite32(PIXMAN_OP_SRC, from, NULL, to, 0, 0, 0, 0, 0, 0, PV_GPU_CURSOR_SIDE,
 					 PV_GPU_CURSOR_SIDE);
+	bool copied = from && to;
+	if (from)
+		pixman_image_unref(from);
+	if (to)
 		pixman_image_unref(to);
-	}
 	pv_frame_unref(frame);
-	return to ? PV_GPU_RESP_OK_NODATA : PV_GPU_RESP_ERR_OUT_OF_MEMORY;
+	return copied ? PV_GPU_RESP_OK_NODATA : PV_GPU_RESP_ERR_OUT_OF_MEMORY;
 }
 
 static uint32_t update_cursor(const struct command *c, const struct pv_gpu_update_cursor *cmd)

@@ -21,7 +21,9 @@ struct pv_output {
 
 struct pv_cursor {
 	uint32_t scanout_id;
-	int32_t x, y; /* of the hot spot, in scanout pixels; may be outside */
+	/* Of the image's top left corner, whatever the hot spot is: Linux's driver and QEMU's consoles see it so. In
+	 * scanout pixels; may be outside. */
+	int32_t x, y;
 	uint32_t hot_x, hot_y;
 	bool visible;
 	/* a8r8g8b8 pre-multiplied, host byte order, PV_GPU_CURSOR_SIDE squared. */

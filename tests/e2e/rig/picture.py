@@ -130,7 +130,7 @@ def with_cursor(picture, x, y):
     if left < right and top < bottom:
         # Premultiplied blue of 0x80 at an alpha of 0x80 over what is there.
         under = picture.crop(left, top, right - left, bottom - top)
-        blended = bytearray((255 - 0x80) * channel // 255 for channel in under.rgb)
+        blended = bytearray(((255 - 0x80) * channel + 127) // 255 for channel in under.rgb)
         blended[2::3] = bytes(min(255, 0x80 + channel) for channel in blended[2::3])
         picture = picture.paste(Picture(under.width, under.height, bytes(blended)), left, top)
     return picture.paste(solid(1, 1, (255, 255, 255)), x, y)
