@@ -140,7 +140,8 @@ PV_API PV_MUST_USE enum pv_status pv_device_get_output(struct pv_device *PV_NONN
 						       struct pv_device_output *PV_NONNULL out);
 /*
  * Resize, switch on (plug in), switch off (unplug): the guest is told by VIRTIO_GPU_EVENT_DISPLAY and acts in its own
- * time. PV_ERR_ARGUMENT: no such head, or a size out of range.
+ * time. PV_ERR_ARGUMENT: no such head, or a size out of range. PV_ERR_UNSUPPORTED: the VMM has a console of its own for
+ * the device and decides.
  */
 PV_API PV_MUST_USE enum pv_status pv_device_set_output(struct pv_device *PV_NONNULL device, uint32_t index,
 						       const struct pv_device_output *PV_NONNULL output);

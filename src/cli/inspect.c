@@ -384,15 +384,14 @@ static int resize(const struct cli_command *command, int argc, char **argv)
 const struct cli_command cli_resize = {
     .name = "resize",
     .run = resize,
-    .help =
-	"Usage: pvgpu resize WIDTHxHEIGHT [OPTIONS]\n"
-	"       pvgpu resize --off [OPTIONS]\n"
-	"\n"
-	"Offers the guest another size for a head, as if another monitor was plugged in; --off unplugs it. A VMM that\n"
-	"shows the screen in a window of its own may decide otherwise.\n"
-	"\n"
-	"  -s, --scanout=N      the head, from 0; default 0\n" INSTANCE_HELP "\n"
-	"Examples:\n"
-	"  pvgpu resize 1920x1080\n"
-	"  pvgpu resize --off --scanout=1\n",
+    .help = "Usage: pvgpu resize WIDTHxHEIGHT [OPTIONS]\n"
+	    "       pvgpu resize --off [OPTIONS]\n"
+	    "\n"
+	    "Offers the guest another size for a head, as if another monitor was plugged in; --off unplugs it.\n"
+	    "Refused where the VMM shows the screen in a window of its own: there resize that.\n"
+	    "\n"
+	    "  -s, --scanout=N      the head, from 0; default 0\n" INSTANCE_HELP "\n"
+	    "Examples:\n"
+	    "  pvgpu resize 1920x1080\n"
+	    "  pvgpu resize --off --scanout=1\n",
 };

@@ -134,9 +134,14 @@ static const char *command_set_output(struct request *request)
 		return "width, height, x and y are numbers, enabled is true or false";
 	/* The old physical size would give the new mode a wrong density. */
 	output.width_mm = output.height_mm = 0;
-	if (pv_device_set_output(request->device, index, &output) != PV_OK)
+	switch (pv_device_set_output(request->device, index, &output)) {
+	case PV_OK:
+		return NULL;
+	case PV_ERR_UNSUPPORTED:
+		return "the virtual machine's own console decides that: resize its window";
+	default:
 		return "width and height are 1 to 16384";
-	return NULL;
+	}
 }
 
 static const char *command_screenshot(struct request *request)

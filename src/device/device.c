@@ -593,6 +593,10 @@ static void set_output(void *user)
 	call->status = PV_ERR_ARGUMENT;
 	if (call->index >= pv_gpu_nr_outputs(gpu))
 		return;
+	/* It would be undone with the guest's next question. */
+	call->status = PV_ERR_UNSUPPORTED;
+	if (call->device->console)
+		return;
 	for (uint32_t i = 0; i < call->index; i++)
 		outputs[i] = *pv_gpu_output(gpu, i);
 	outputs[call->index] = call->output;
