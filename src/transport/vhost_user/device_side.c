@@ -48,8 +48,12 @@ static void on_interrupt(void *user, uint32_t queue)
 {
 	struct pv_vhost_device *device = user;
 
-	if (queue < PV_GPU_NR_QUEUES && device->rings[queue].call_fd >= 0)
+	if (PV_NEVER(queue >= PV_GPU_NR_QUEUES))
+		return;
+	if (device->rings[queue].call_fd >= 0)
 		pv_notifier_raise(device->rings[queue].call_fd);
+	else
+		device->rings[queue].call_missed = true;
 }
 
 static void on_config_changed(void *user)
@@ -95,6 +99,16 @@ static void drop_kick(struct pv_vhost_device_ring *ring)
 	pv_fd_close(&ring->kick_fd);
 }
 
+/* A front end that shrinks the files behind memory that a device uses is broken or hostile. */
+static void check_memory(struct pv_vhost_device *device)
+{
+	if (device->memory_lost || pv_guest_map_is_intact(device->map))
+		return;
+	device->memory_lost = true;
+	pv_log(PV_LOG_ERROR, MODULE, "the front end cut short a file behind guest memory");
+	device->params.memory_lost(device->params.user);
+}
+
 static void kick_ready(void *user, uint32_t events)
 {
 	struct pv_vhost_device_ring *ring = user;
@@ -116,6 +130,7 @@ static void kick_ready(void *user, uint32_t events)
 	atomic_fetch_add_explicit(&ring->device->doorbells, 1, memory_order_relaxed);
 	if (ring->running)
 		pv_gpu_queue_notify(ring->device->params.gpu, ring->index);
+	check_memory(ring->device);
 }
 
 static enum pv_status set_kick(struct pv_vhost_device_ring *ring, int take_fd)
@@ -161,6 +176,7 @@ static void start_ring(struct pv_vhost_device_ring *ring)
 		return;
 	}
 	ring->running = true;
+	ring->call_missed = false;
 	/* Doorbells before this moment were not acted on. */
 	pv_gpu_queue_notify(gpu, ring->index);
 }
@@ -272,9 +288,11 @@ void pv_vhost_device_run(struct pv_vhost_device *device, struct pv_vhost_op *op)
 		break;
 	case PV_VHOST_OP_SET_CALL:
 		op->status = set_notifier(&ring->call_fd, op->take_fd, "SET_VRING_CALL");
-		/* The driver may wait for answers that were given before. One interrupt too many is harmless. */
-		if (ring->running)
-			on_interrupt(device, op->queue);
+		/* The driver may wait for answers that were given before. */
+		if (ring->call_fd >= 0 && ring->call_missed) {
+			ring->call_missed = false;
+			pv_notifier_raise(ring->call_fd);
+		}
 		break;
 	case PV_VHOST_OP_SET_ERR:
 		op->status = set_notifier(&ring->err_fd, op->take_fd, "SET_VRING_ERR");
@@ -301,4 +319,5 @@ void pv_vhost_device_run(struct pv_vhost_device *device, struct pv_vhost_op *op)
 		detach(device);
 		break;
 	}
+	check_memory(device);
 }

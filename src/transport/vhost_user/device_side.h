@@ -59,6 +59,7 @@ struct pv_vhost_device_ring {
 	struct pv_virtq_layout layout;
 	uint16_t base;
 	bool running;
+	bool call_missed; /* an interrupt was due while there was no call fd */
 };
 
 struct pv_vhost_device_params {
@@ -67,6 +68,8 @@ struct pv_vhost_device_params {
 	void (*console)(void *user, int take_fd);
 	/* The config space changed by itself. */
 	void (*config_changed)(void *user);
+	/* A file behind guest memory was cut short (logged): the front end is to be dropped. Called once. */
+	void (*memory_lost)(void *user);
 	void *user;
 };
 
@@ -75,7 +78,7 @@ struct pv_vhost_device {
 	struct pv_vhost_device_ring rings[PV_GPU_NR_QUEUES];
 	struct pv_guest_map *map;
 	uint64_t features;
-	bool attached;
+	bool attached, memory_lost;
 
 	_Atomic uint64_t doorbells; /* relaxed: a counter for stats */
 	/* Release when the core gives up, acquire by GET_STATUS; a hint with no data behind it. */

@@ -70,7 +70,7 @@ struct pv_vhost_user {
 	bool ended, detached, quitting;
 	enum pv_status end_status;
 
-	struct pv_loop_task config_task, quit_task;
+	struct pv_loop_task config_task, memory_task, quit_task;
 	/* Set by the device thread when it posts config_task, cleared (acq_rel on both sides) when that runs. */
 	_Atomic bool config_posted;
 
@@ -400,6 +400,19 @@ static void tell_config_changed(struct pv_loop_task *task)
 		pv_vhost_channel_config_change(&transport->channel);
 }
 
+/* Device thread, once. */
+static void memory_lost(void *user)
+{
+	struct pv_vhost_user *transport = user;
+
+	pv_loop_post(transport->loop, &transport->memory_task);
+}
+
+static void end_for_lost_memory(struct pv_loop_task *task)
+{
+	end_connection(PV_CONTAINER_OF(task, struct pv_vhost_user, memory_task), PV_ERR_PEER);
+}
+
 /* Device thread. */
 static void give_console(void *user, int take_fd)
 {
@@ -439,6 +452,7 @@ static void attach(void *user)
 						.loop = transport->params.device_loop,
 						.console = give_console,
 						.config_changed = config_changed,
+						.memory_lost = memory_lost,
 						.user = transport};
 
 	pv_vhost_device_init(&transport->device, &params);
@@ -512,6 +526,7 @@ enum pv_status pv_vhost_user_create(const struct pv_vhost_user_params *params, s
 	transport->fd = fd;
 	pv_mutex_init(&transport->stats_lock);
 	transport->config_task.run = tell_config_changed;
+	transport->memory_task.run = end_for_lost_memory;
 	transport->quit_task.run = quit;
 	transport->detach.transport = transport;
 	for (size_t i = 0; i < NR_CARRIERS; i++) {

@@ -854,6 +854,22 @@ static void a_region_may_begin_anywhere_in_its_file(void **state)
 	fe_close(&fe);
 }
 
+static void memory_that_is_cut_short_costs_the_connection(void **state)
+{
+	(void)state;
+	struct fe fe;
+
+	fe_open(&fe, &(struct fe_params){0});
+	fe_realize(&fe, ALL);
+	fe_start(&fe);
+	assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+	assert_int_equal(ftruncate(fe.ram, 0), 0);
+	fe_kick(&fe, PV_GPU_QUEUE_CONTROL);
+	assert_int_equal(fe_expect_closed(&fe), PV_ERR_PEER);
+	assert_complained_about("cut short");
+	fe_close(&fe);
+}
+
 static void need_reply_must_be_agreed_on(void **state)
 {
 	(void)state;
@@ -1024,6 +1040,7 @@ int main(void)
 	    TEST(a_bad_driver_keeps_the_connection),
 	    TEST(slots_are_limited),
 	    TEST(a_region_may_begin_anywhere_in_its_file),
+	    TEST(memory_that_is_cut_short_costs_the_connection),
 	    TEST(need_reply_must_be_agreed_on),
 	    TEST(a_front_end_may_leave_at_any_byte),
 	    TEST(leaving_and_destroying_at_any_stage),
