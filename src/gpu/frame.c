@@ -4,9 +4,15 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
+#include "base/pages.h"
 #include "gpu/protocol.h"
+
+/*
+ * Guest pages and ours both start at page boundaries, and processors copy slowly between addresses that agree in their low
+ * 12 bits (2.5 times on Zen 5 for the 4 KiB runs that scattered guest pages give): keep half a page of distance.
+ */
+#define PIXELS_OFFSET 2048
 
 pixman_format_code_t pv_gpu_format_to_pixman(uint32_t format)
 {
@@ -49,15 +55,13 @@ enum pv_status pv_frame_create(uint32_t width, uint32_t height, uint32_t format,
 	frame->format = format;
 	frame->stride_bytes = width * 4;
 	frame->size_bytes = (uint64_t)frame->stride_bytes * height;
-	/* Straight from the kernel: zeroed, and only what is drawn takes memory. */
-	void *pixels =
-	    mmap(NULL, frame->size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (pixels == MAP_FAILED) {
+	if (pv_pages_map(frame->size_bytes + PIXELS_OFFSET, &frame->pages) != PV_OK) {
 		free(frame);
 		return PV_ERR_NO_MEMORY;
 	}
-	frame->pixels = pixels;
-	frame->image = pixman_image_create_bits(code, (int)width, (int)height, pixels, (int)frame->stride_bytes);
+	frame->pixels = (uint8_t *)frame->pages + PIXELS_OFFSET;
+	frame->image = pixman_image_create_bits(code, (int)width, (int)height, (uint32_t *)(void *)frame->pixels,
+						(int)frame->stride_bytes);
 	if (!frame->image) {
 		pv_frame_unref(frame);
 		return PV_ERR_NO_MEMORY;
@@ -79,7 +83,7 @@ void pv_frame_unref(struct pv_frame *frame)
 		return;
 	if (frame->image)
 		pixman_image_unref(frame->image);
-	munmap(frame->pixels, frame->size_bytes);
+	pv_pages_unmap(frame->pages, frame->size_bytes + PIXELS_OFFSET);
 	free(frame);
 }
 

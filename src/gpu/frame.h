@@ -24,6 +24,7 @@ struct pv_frame {
 	uint8_t *pixels;
 	uint64_t size_bytes;
 	pixman_image_t *image; /* the same pixels for pixman */
+	void *pages;	       /* that hold the pixels */
 
 	/* The renderer's: fetches `stale` from where the pixels live. NULL: pixels live here. */
 	void (*refresh)(struct pv_frame *frame, const struct pv_rect *stale);
