@@ -24,10 +24,10 @@
 
 #define MODULE "vhost-user"
 
-#define OFFERED_PROTOCOL_FEATURES                                                                                      \
+#define BASIC_PROTOCOL_FEATURES                                                                                        \
 	(PV_VHOST_PROTOCOL_F_MQ | PV_VHOST_PROTOCOL_F_REPLY_ACK | PV_VHOST_PROTOCOL_F_BACKEND_REQ |                    \
 	 PV_VHOST_PROTOCOL_F_CONFIG | PV_VHOST_PROTOCOL_F_BACKEND_SEND_FD | PV_VHOST_PROTOCOL_F_RESET_DEVICE |         \
-	 PV_VHOST_PROTOCOL_F_CONFIGURE_MEM_SLOTS | PV_VHOST_PROTOCOL_F_STATUS)
+	 PV_VHOST_PROTOCOL_F_STATUS)
 
 /*
  * Feature bits that say how driver, bus and front end speak with each other, and change nothing for us. QEMU passes on
@@ -38,9 +38,16 @@
 
 #define STATUS_NEEDS_RESET 0x40
 
+/*
+ * Not CONFIGURE_MEM_SLOTS together with a window. QEMU 11.1 drops its mapping of the window when the guest resets the
+ * device, then compares its memory with what it last told us, follows the window's stale address and crashes: at every
+ * reboot and rebind of the driver. With SET_MEM_TABLE it compares nothing. It costs memory hotplug beyond 8 regions.
+ */
 static uint64_t offered_protocol_features(const struct pv_vhost_backend *backend)
 {
-	return OFFERED_PROTOCOL_FEATURES | (backend->params.window_bytes > 0 ? PV_VHOST_PROTOCOL_F_SHMEM : 0);
+	if (backend->params.window_bytes == 0)
+		return BASIC_PROTOCOL_FEATURES | PV_VHOST_PROTOCOL_F_CONFIGURE_MEM_SLOTS;
+	return BASIC_PROTOCOL_FEATURES | PV_VHOST_PROTOCOL_F_SHMEM;
 }
 
 enum pv_status pv_vhost_backend_init(struct pv_vhost_backend *backend, const struct pv_vhost_backend_params *params)

@@ -69,7 +69,7 @@ void fe_open(struct fe *fe, const struct fe_params *params)
 							.user = fe};
 	int pair[2];
 
-	*fe = (struct fe){.console_fd = -1, .closed = -1, .back = -1};
+	*fe = (struct fe){.console_fd = -1, .closed = -1, .back = -1, .window_fd = -1};
 	CHECK(pv_loop_create(&fe->loop) == PV_OK);
 	CHECK(pv_render2d_create(&gpu_params.take_renderer) == PV_OK);
 	gpu_params.loop = fe->loop;
@@ -281,9 +281,19 @@ void fe_add_ram(struct fe *fe)
 
 		CHECK(fe_tell(fe, PV_VHOST_ADD_MEM_REG, &region, sizeof(region), fe->ram) == 0);
 	} else {
-		struct pv_vhost_memory table = {.nr_regions = 1, .regions = {ram_region()}};
+		struct pv_vhost_memory table = {
+		    .nr_regions = fe->window_fd >= 0 ? 2 : 1,
+		    .regions = {ram_region(),
+				{.guest_addr = 1ULL << 40, .size_bytes = FE_WINDOW_BYTES, .user_addr = 1ULL << 45}}};
+		int fds[2] = {fe->ram, fe->window_fd};
+		bool reply = (fe->protocol_features & PV_VHOST_PROTOCOL_F_REPLY_ACK) != 0;
+		uint64_t value = 0;
 
-		CHECK(fe_tell(fe, PV_VHOST_SET_MEM_TABLE, &table, 8 + sizeof(table.regions[0]), fe->ram) == 0);
+		fe_send(fe, PV_VHOST_SET_MEM_TABLE, reply ? PV_VHOST_NEED_REPLY : 0, &table,
+			8 + table.nr_regions * sizeof(table.regions[0]), fds, table.nr_regions);
+		if (reply)
+			fe_expect(fe, PV_VHOST_SET_MEM_TABLE, &value, sizeof(value));
+		CHECK(value == 0);
 	}
 }
 

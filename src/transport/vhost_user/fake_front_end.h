@@ -15,6 +15,7 @@
 
 #define FE_RAM_BYTES (4u << 20)
 #define FE_USER_ADDR 0x7f0000000000ULL
+#define FE_WINDOW_BYTES (64ULL << 20)
 #define FE_RING_SIZE 16
 #define FE_PAGE 4096u
 /* Of what QEMU acknowledges. */
@@ -40,6 +41,7 @@ struct fe {
 	int sock, back; /* `back`: our end of the back channel, -1 without one */
 	int ram;
 	uint8_t *memory;
+	int window_fd; /* borrowed; -1, or fe_add_ram() shows it as one more region */
 	uint64_t protocol_features;
 	struct fe_ring rings[PV_GPU_NR_QUEUES];
 };

@@ -24,7 +24,7 @@
 #include "transport/vhost_user/fake_front_end.h"
 
 #define ALL FE_ALL_PROTOCOL_FEATURES
-#define WINDOW_BYTES (64ULL << 20)
+#define WINDOW_BYTES FE_WINDOW_BYTES
 
 /* Errors and warnings since the test began, and the last of them. */
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -466,12 +466,6 @@ static void acks_do_not_wait_for_the_device(void **state)
 	sem_destroy(&blocker.leave);
 }
 
-static struct pv_vhost_single_region window_region(void)
-{
-	return (struct pv_vhost_single_region){
-	    .region = {.guest_addr = 1ULL << 40, .size_bytes = WINDOW_BYTES, .user_addr = 1ULL << 45}};
-}
-
 /* Takes the SHMEM_MAP request; returns the window's fd. */
 static int expect_map(struct fe *fe)
 {
@@ -504,20 +498,22 @@ static bool becomes_mapped(struct fe *fe, bool mapped)
 static void the_window_region_comes_before_the_reply(void **state)
 {
 	(void)state;
-	struct pv_vhost_single_region region = window_region();
 	struct fe fe;
 
 	fe_open(&fe, &(struct fe_params){.window_bytes = WINDOW_BYTES});
 	fe_realize(&fe, ALL);
 	fe_start(&fe);
 	int fd = expect_map(&fe);
-	assert_int_equal(fe_tell(&fe, PV_VHOST_ADD_MEM_REG, &region, sizeof(region), fd), 0);
+	fe.window_fd = fd;
+	fe_add_ram(&fe);
 	assert_false(stats_of(&fe).window_mapped);
 	assert_int_equal(stats_of(&fe).memory_regions, 2);
 	assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
 	fe_answer_back(&fe, PV_VHOST_BACKEND_SHMEM_MAP, 0);
 	assert_true(becomes_mapped(&fe, true));
-	assert_int_equal(fe_tell(&fe, PV_VHOST_REM_MEM_REG, &region, sizeof(region), -1), 0);
+	fe.window_fd = -1;
+	fe_add_ram(&fe);
+	assert_int_equal(stats_of(&fe).memory_regions, 1);
 	close(fd);
 	assert_int_equal(count_complaints(), 0);
 	fe_close(&fe);
@@ -577,7 +573,6 @@ static void the_window_is_mapped_at_each_start_that_needs_it(void **state)
 {
 	(void)state;
 	struct pv_vhost_shmem_config config;
-	struct pv_vhost_single_region region = window_region();
 	struct fe fe;
 	int fd;
 
@@ -599,13 +594,13 @@ static void the_window_is_mapped_at_each_start_that_needs_it(void **state)
 	/* Paused: the front end still has it, and says so by the region. */
 	fe_stop(&fe);
 	assert_true(becomes_mapped(&fe, false));
-	assert_int_equal(fe_tell(&fe, PV_VHOST_ADD_MEM_REG, &region, sizeof(region), fd), 0);
+	fe.window_fd = fd;
 	fe_start(&fe);
 	assert_true(becomes_mapped(&fe, true));
 	assert_true(fe_is_quiet(fe.back, 50));
 
 	/* Reset: it is gone. */
-	assert_int_equal(fe_tell(&fe, PV_VHOST_REM_MEM_REG, &region, sizeof(region), -1), 0);
+	fe.window_fd = -1;
 	fe_stop(&fe);
 	assert_int_equal(fe_tell(&fe, PV_VHOST_RESET_DEVICE, NULL, 0, -1), 0);
 	close(fd);
@@ -679,13 +674,19 @@ static void the_back_channel_may_go(void **state)
 	fe_close(&fe);
 }
 
-static void without_a_window_there_is_no_shmem(void **state)
+/* Both together are more than QEMU can take. */
+static void either_a_window_or_memory_slots(void **state)
 {
 	(void)state;
+	const uint64_t both = PV_VHOST_PROTOCOL_F_SHMEM | PV_VHOST_PROTOCOL_F_CONFIGURE_MEM_SLOTS;
 	struct fe fe;
 
 	fe_open(&fe, &(struct fe_params){0});
-	assert_int_equal(fe_ask_u64(&fe, PV_VHOST_GET_PROTOCOL_FEATURES) & PV_VHOST_PROTOCOL_F_SHMEM, 0);
+	assert_int_equal(fe_ask_u64(&fe, PV_VHOST_GET_PROTOCOL_FEATURES) & both,
+			 PV_VHOST_PROTOCOL_F_CONFIGURE_MEM_SLOTS);
+	fe_close(&fe);
+	fe_open(&fe, &(struct fe_params){.window_bytes = WINDOW_BYTES});
+	assert_int_equal(fe_ask_u64(&fe, PV_VHOST_GET_PROTOCOL_FEATURES) & both, PV_VHOST_PROTOCOL_F_SHMEM);
 	fe_close(&fe);
 }
 
@@ -1034,7 +1035,7 @@ int main(void)
 	    TEST(a_refused_window_is_no_catastrophe),
 	    TEST(wrong_answers_on_the_back_channel_end_the_connection),
 	    TEST(the_back_channel_may_go),
-	    TEST(without_a_window_there_is_no_shmem),
+	    TEST(either_a_window_or_memory_slots),
 	    TEST(each_mistake_is_named_and_costs_what_it_should),
 	    TEST(rings_outside_memory_are_refused),
 	    TEST(a_bad_driver_keeps_the_connection),
