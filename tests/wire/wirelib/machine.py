@@ -117,10 +117,14 @@ class Machine:
         return struct.pack("<QQQQ", region.guest_addr, region.size, user, region.fd_offset)
 
     def add_region(self, region):
+        if not self.has(vu.P_CONFIGURE_MEM_SLOTS):
+            return self.show_memory([*self.memory_shown, region])
         self.front_end.tell(vu.ADD_MEM_REG, bytes(8) + self.region_record(region), [region.fd])
         self.memory_shown.append(region)
 
     def remove_region(self, region):
+        if not self.has(vu.P_CONFIGURE_MEM_SLOTS):
+            return self.show_memory([shown for shown in self.memory_shown if shown is not region])
         self.front_end.tell(vu.REM_MEM_REG, bytes(8) + self.region_record(region))
         self.memory_shown.remove(region)
 
