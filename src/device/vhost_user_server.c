@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "base/socket.h"
 #include "device/device.h"
 #include "display/vmm_console.h"
@@ -24,11 +25,31 @@ static void remove_console(struct pv_device *device)
 	device->console = NULL;
 }
 
+static void heads_changed(void *user, const struct pv_output heads[PV_GPU_MAX_SCANOUTS])
+{
+	const struct pv_device *device = user;
+
+	/* No event: the VMM owns the config space and tells the guest itself. */
+	if (pv_gpu_update_outputs(device->gpu, heads, PV_GPU_MAX_SCANOUTS) != PV_OK)
+		PV_LOG_LIMITED(PV_LOG_WARNING, "console", "the VMM's heads are not taken");
+}
+
+static void queried(void *user)
+{
+	const struct pv_device *device = user;
+
+	pv_gpu_outputs_queried(device->gpu);
+}
+
 static void console(void *user, int take_fd)
 {
 	struct pv_vhost_user_server *server = user;
 	struct pv_device *device = server->device;
-	struct pv_vmm_console_params params = {.gpu = device->gpu, .loop = device->loop, .take_fd = take_fd};
+	struct pv_vmm_console_params params = {.loop = device->loop,
+					       .take_fd = take_fd,
+					       .heads_changed = heads_changed,
+					       .queried = queried,
+					       .user = device};
 
 	remove_console(device);
 	/* Without it the guest's pictures are still to be had in every other way; the cause has been logged. */

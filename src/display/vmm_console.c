@@ -6,6 +6,9 @@
  * sent in as many pieces as it takes. So a VMM that does not read costs nothing and gets no stale frames when it reads
  * again, and the thread never waits.
  *
+ * Guests flush more than they changed (page flips flush everything), and each pixel costs two copies in the VMM, under
+ * its big lock. So a copy of what the VMM has is kept per head, and of every band only the changed part is sent.
+ *
  * Pixels are paced: `damage` gathers until the head's time has come, then all of it moves to `sending`, which is worked
  * off in bands of bounded size. Cursors have a pace of their own at the same rate.
  *
@@ -20,6 +23,7 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
+#include "base/pages.h"
 #include "base/socket.h"
 #include "display/damage.h"
 #include "gpu/protocol.h"
@@ -61,8 +65,8 @@ struct update {
 	uint32_t scanout_id, x, y, width, height;
 };
 
-/* Pixels of one UPDATE. The widest row is 64 KiB. */
-#define BAND_MAX_BYTES (1u << 20)
+/* Pixels of one UPDATE: what is compared at once should stay in the processor's cache. The widest row is 64 KiB. */
+#define BAND_MAX_BYTES (256u << 10)
 /* A SCANOUT and its first UPDATE. */
 #define OUT_BYTES (2 * sizeof(struct header) + sizeof(struct scanout) + sizeof(struct update) + BAND_MAX_BYTES)
 /* Sent in one go before the loop sees to others. */
@@ -75,6 +79,8 @@ struct head {
 	struct pv_frame *frame; /* NULL: off */
 	struct pv_rect src;
 	uint32_t told_width, told_height; /* what the VMM has; 0: off */
+	uint32_t *known;                  /* its pixels, told_width a row; NULL: no memory for them */
+	bool first_round;                 /* the surface is new: `known` does not count yet */
 	struct pv_damage damage, sending;
 	uint64_t next_pixels_ns;
 
@@ -86,8 +92,7 @@ struct head {
 /* Owned by the device thread. */
 struct console {
 	struct pv_display base;
-	struct pv_gpu *gpu;
-	struct pv_loop *loop;
+	struct pv_vmm_console_params params;
 	int fd; /* -1: the VMM is gone, all calls are ignored */
 	struct pv_loop_fd *watch;
 	uint32_t watched_events;
@@ -97,7 +102,7 @@ struct console {
 	bool features_wanted, features_asked; /* GET_PROTOCOL_FEATURES is to be sent; its reply is due */
 	bool accept_wanted;                   /* SET_PROTOCOL_FEATURES is to be sent */
 	bool info_wanted, info_asked;         /* GET_DISPLAY_INFO is to be sent; its reply is due */
-	bool core_waits;                      /* for pv_gpu_outputs_queried() */
+	bool core_waits;                      /* for params.queried() */
 
 	struct head heads[PV_GPU_MAX_SCANOUTS];
 	uint32_t first_head; /* where the next search for work starts, so that no head starves */
@@ -121,7 +126,18 @@ static void answer_core(struct console *self)
 	self->core_waits = false;
 	if (self->answer_timer)
 		pv_loop_disarm_timer(self->answer_timer);
-	pv_gpu_outputs_queried(self->gpu);
+	self->params.queried(self->params.user);
+}
+
+static uint64_t known_bytes(const struct head *head)
+{
+	return (uint64_t)head->told_width * head->told_height * 4;
+}
+
+static void forget_known(struct head *head)
+{
+	pv_pages_unmap(head->known, known_bytes(head));
+	head->known = NULL;
 }
 
 /* From here on the display is quiet. The core is never left waiting. */
@@ -137,6 +153,7 @@ static void go_quiet(struct console *self)
 	for (uint32_t i = 0; i < PV_GPU_MAX_SCANOUTS; i++) {
 		pv_frame_unref(self->heads[i].frame);
 		self->heads[i].frame = NULL;
+		forget_known(&self->heads[i]);
 	}
 	answer_core(self);
 }
@@ -286,11 +303,63 @@ static uint32_t rows_in_band(uint32_t width)
 
 static void build_scanout(struct console *self, uint32_t id, uint32_t width, uint32_t height)
 {
+	struct head *head = &self->heads[id];
 	struct scanout scanout = {id, width, height};
+	void *pages;
 
-	self->heads[id].told_width = width;
-	self->heads[id].told_height = height;
+	forget_known(head);
+	head->told_width = width;
+	head->told_height = height;
+	head->first_round = true;
+	if (width && pv_pages_map(known_bytes(head), &pages) == PV_OK)
+		head->known = pages;
 	build(self, SCANOUT, &scanout, sizeof(scanout));
+}
+
+/*
+ * Cuts `band`, whose pixels are at `pixels`, to the part that the VMM does not have; false: it has all. The part's rows
+ * are moved together, and noted as known.
+ */
+static bool keep_changes(struct head *head, struct pv_rect *band, uint32_t *pixels)
+{
+	const uint32_t width = band->width;
+	uint32_t *known = head->known + (size_t)band->y * head->told_width + band->x;
+	uint32_t top = 0, bottom = band->height, left = width, right = 0;
+
+	if (head->first_round) {
+		for (uint32_t y = 0; y < bottom; y++)
+			memcpy(known + (size_t)y * head->told_width, pixels + (size_t)y * width, width * 4);
+		return true;
+	}
+	while (top < bottom &&
+	       memcmp(pixels + (size_t)top * width, known + (size_t)top * head->told_width, width * 4) == 0)
+		top++;
+	if (top == bottom)
+		return false;
+	while (memcmp(pixels + (size_t)(bottom - 1) * width, known + (size_t)(bottom - 1) * head->told_width,
+		      width * 4) == 0)
+		bottom--;
+	for (uint32_t y = top; y < bottom; y++) {
+		const uint32_t *a = pixels + (size_t)y * width, *b = known + (size_t)y * head->told_width;
+		uint32_t x = 0;
+
+		while (x < left && a[x] == b[x])
+			x++;
+		left = x < left ? x : left;
+		x = width;
+		while (x > right && a[x - 1] == b[x - 1])
+			x--;
+		right = x > right ? x : right;
+	}
+
+	for (uint32_t y = top; y < bottom; y++) {
+		uint32_t *to = pixels + (size_t)(y - top) * (right - left);
+
+		memmove(to, pixels + (size_t)y * width + left, (right - left) * 4);
+		memcpy(known + (size_t)y * head->told_width + left, to, (right - left) * 4);
+	}
+	*band = (struct pv_rect){band->x + left, band->y + top, right - left, bottom - top};
+	return true;
 }
 
 /* Starts the head's next round if it has something to show and its time has come. */
@@ -304,10 +373,34 @@ static bool start_round(struct console *self, struct head *head, uint64_t now_ns
 	return true;
 }
 
+/* The next UPDATE of the head's round, behind what is in the output buffer; false: it needs none. */
+static bool build_update(struct console *self, uint32_t id)
+{
+	struct head *head = &self->heads[id];
+	/* Pixels go to where they will be sent from; the header follows when their number is known. */
+	uint8_t *pixels = self->out + self->out_len + sizeof(struct header) + sizeof(struct update);
+	struct pv_rect band;
+
+	while (pv_damage_take(&head->sending, rows_in_band, &band)) {
+		struct pv_rect from = {head->src.x + band.x, head->src.y + band.y, band.width, band.height};
+
+		pv_frame_read_xrgb(head->frame, &from, pixels, band.width * 4);
+		if (head->known && !keep_changes(head, &band, (uint32_t *)(void *)pixels))
+			continue;
+		struct update update = {id, band.x, band.y, band.width, band.height};
+		uint8_t *p = start_message(self, UPDATE, sizeof(update) + (size_t)band.width * band.height * 4);
+
+		memcpy(p, &update, sizeof(update));
+		if (!head->sending.nr_rects)
+			head->first_round = false;
+		return true;
+	}
+	return false;
+}
+
 static bool build_pixels(struct console *self, uint32_t id, uint64_t now_ns)
 {
 	struct head *head = &self->heads[id];
-	struct pv_rect band;
 
 	if (!head->sending.nr_rects && !start_round(self, head, now_ns))
 		return false;
@@ -317,15 +410,7 @@ static bool build_pixels(struct console *self, uint32_t id, uint64_t now_ns)
 	}
 	if (head->told_width != head->src.width || head->told_height != head->src.height)
 		build_scanout(self, id, head->src.width, head->src.height);
-	pv_damage_take(&head->sending, rows_in_band, &band);
-	struct update update = {id, band.x, band.y, band.width, band.height};
-	size_t row_bytes = (size_t)band.width * 4;
-	uint8_t *p = start_message(self, UPDATE, sizeof(update) + row_bytes * band.height);
-	struct pv_rect from = {head->src.x + band.x, head->src.y + band.y, band.width, band.height};
-
-	memcpy(p, &update, sizeof(update));
-	pv_frame_read_xrgb(head->frame, &from, p + sizeof(update), (uint32_t)row_bytes);
-	return true;
+	return build_update(self, id);
 }
 
 static bool build_next(struct console *self)
@@ -377,26 +462,22 @@ static void send_what_fits(struct console *self)
 
 static void take_display_info(struct console *self, const struct pv_gpu_resp_display_info *info)
 {
-	struct pv_output outputs[PV_GPU_MAX_SCANOUTS];
-	uint32_t n = (uint32_t)pv_min_u64(pv_gpu_nr_outputs(self->gpu), PV_GPU_MAX_SCANOUTS);
+	/* All of them: a VMM may have more heads than this device was started with. */
+	struct pv_output heads[PV_GPU_MAX_SCANOUTS] = {0};
 
-	for (uint32_t i = 0; i < n; i++) {
-		struct pv_output *o = &outputs[i];
+	for (uint32_t i = 0; i < PV_GPU_MAX_SCANOUTS; i++) {
 		const struct pv_gpu_wire_rect *r = &info->pmodes[i].r;
 
-		*o = *pv_gpu_output(self->gpu, i);
 		/* Something without a size cannot be shown. */
-		o->enabled = info->pmodes[i].enabled && r->width && r->height;
-		if (!o->enabled)
+		if (!info->pmodes[i].enabled || !r->width || !r->height)
 			continue;
-		o->x = r->x;
-		o->y = r->y;
-		o->width = (uint32_t)pv_min_u64(r->width, PV_FRAME_MAX_SIDE);
-		o->height = (uint32_t)pv_min_u64(r->height, PV_FRAME_MAX_SIDE);
+		heads[i] = (struct pv_output){.enabled = true,
+					      .x = r->x,
+					      .y = r->y,
+					      .width = (uint32_t)pv_min_u64(r->width, PV_FRAME_MAX_SIDE),
+					      .height = (uint32_t)pv_min_u64(r->height, PV_FRAME_MAX_SIDE)};
 	}
-	enum pv_status status = pv_gpu_update_outputs(self->gpu, outputs, n);
-	if (status != PV_OK)
-		PV_LOG_LIMITED(PV_LOG_WARNING, MODULE, "the VMM's heads are not taken: %s", pv_status_string(status));
+	self->params.heads_changed(self->params.user, heads);
 	/* One more was asked for since the request: its answer is the one that counts. */
 	if (!self->info_wanted)
 		answer_core(self);
@@ -587,7 +668,7 @@ static void query_outputs(struct pv_display *display)
 	struct console *self = console_of(display);
 
 	if (self->fd < 0) {
-		pv_gpu_outputs_queried(self->gpu);
+		self->params.queried(self->params.user);
 		return;
 	}
 	if (!self->core_waits) {
@@ -634,18 +715,17 @@ enum pv_status pv_vmm_console_create(const struct pv_vmm_console_params *params,
 		return status;
 	}
 	self->base.ops = &console_ops;
-	self->gpu = params->gpu;
-	self->loop = params->loop;
+	self->params = *params;
 	self->fd = fd;
 	self->interval_ns = 1000000000ull / (params->max_fps ? params->max_fps : DEFAULT_MAX_FPS);
 	self->features_wanted = true;
 	status = pv_fd_set_nonblocking(fd, true);
 	if (status == PV_OK)
-		status = pv_loop_add_timer(self->loop, on_pace, self, &self->pace_timer);
+		status = pv_loop_add_timer(self->params.loop, on_pace, self, &self->pace_timer);
 	if (status == PV_OK)
-		status = pv_loop_add_timer(self->loop, on_no_answer, self, &self->answer_timer);
+		status = pv_loop_add_timer(self->params.loop, on_no_answer, self, &self->answer_timer);
 	if (status == PV_OK)
-		status = pv_loop_add_fd(self->loop, fd, PV_LOOP_READ, on_ready, self, &self->watch);
+		status = pv_loop_add_fd(self->params.loop, fd, PV_LOOP_READ, on_ready, self, &self->watch);
 	if (status != PV_OK) {
 		destroy(&self->base);
 		return status;

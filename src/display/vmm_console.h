@@ -7,13 +7,19 @@
 #ifndef PV_DISPLAY_VMM_CONSOLE_H
 #define PV_DISPLAY_VMM_CONSOLE_H
 
-#include "gpu/gpu.h"
+#include "base/loop.h"
+#include "gpu/display.h"
 
 struct pv_vmm_console_params {
-	struct pv_gpu *gpu;   /* borrowed; gets the VMM's heads by pv_gpu_update_outputs() */
 	struct pv_loop *loop; /* the device loop */
 	int take_fd;          /* connected; becomes non-blocking */
 	uint32_t max_fps;     /* 0: 60 */
+	/* Device thread. The VMM says what its heads are; sizes are valid, refresh rate and millimetres are not given.
+	 */
+	void (*heads_changed)(void *user, const struct pv_output heads[PV_GPU_MAX_SCANOUTS]);
+	/* Device thread, or from within query_outputs(): that question is answered, or will not be. */
+	void (*queried)(void *user);
+	void *user;
 };
 
 /* Device thread. The caller adds the display to the core. If the VMM hangs up, the display goes quiet (logged once). */

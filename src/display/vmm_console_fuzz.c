@@ -10,37 +10,20 @@
 #include "display/vmm_console.h"
 #include "gpu/protocol.h"
 
-struct pv_gpu {
-	struct pv_output outputs[PV_GPU_MAX_SCANOUTS];
-};
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-uint32_t pv_gpu_nr_outputs(const struct pv_gpu *gpu)
+static void heads_changed(void *user, const struct pv_output heads[PV_GPU_MAX_SCANOUTS])
 {
-	(void)gpu;
-	return 3;
-}
-
-const struct pv_output *pv_gpu_output(const struct pv_gpu *gpu, uint32_t index)
-{
-	return &gpu->outputs[index];
-}
-
-enum pv_status pv_gpu_update_outputs(struct pv_gpu *gpu, const struct pv_output *outputs, uint32_t n)
-{
-	for (uint32_t i = 0; i < n; i++) {
-		if (outputs[i].enabled && (outputs[i].width == 0 || outputs[i].width > PV_FRAME_MAX_SIDE ||
-					   outputs[i].height == 0 || outputs[i].height > PV_FRAME_MAX_SIDE))
+	(void)user;
+	for (uint32_t i = 0; i < PV_GPU_MAX_SCANOUTS; i++)
+		if (heads[i].enabled && (heads[i].width == 0 || heads[i].width > PV_FRAME_MAX_SIDE ||
+					 heads[i].height == 0 || heads[i].height > PV_FRAME_MAX_SIDE))
 			abort();
-		gpu->outputs[i] = outputs[i];
-	}
-	return PV_OK;
 }
 
-void pv_gpu_outputs_queried(struct pv_gpu *gpu)
+static void queried(void *user)
 {
-	(void)gpu;
+	(void)user;
 }
 
 static void drop_line(void *user, enum pv_log_level level, const char *line)
@@ -111,7 +94,6 @@ static void one_step(int fd, struct pv_display *display, struct pv_frame *frame,
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct pv_gpu gpu = {0};
 	struct pv_loop *loop;
 	struct pv_frame *frame;
 	struct pv_display *display;
@@ -121,7 +103,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (pv_loop_create(&loop) != PV_OK || pv_socket_pair(fds) != PV_OK ||
 	    pv_frame_create(200, 100, PV_GPU_FORMAT_B8G8R8X8, &frame) != PV_OK)
 		abort();
-	struct pv_vmm_console_params params = {.gpu = &gpu, .loop = loop, .take_fd = fds[1], .max_fps = 1000000};
+	struct pv_vmm_console_params params = {
+	    .loop = loop, .take_fd = fds[1], .max_fps = 1000000, .heads_changed = heads_changed, .queried = queried};
 	if (pv_vmm_console_create(&params, &display) != PV_OK)
 		abort();
 	/* Each step: its length, then its bytes. */

@@ -23,7 +23,7 @@
 #include "display/vmm_console.h"
 #include "transport/vhost_user/fake_front_end.h"
 
-#define ALL FE_ALL_PROTOCOL_FEATURES
+#define ALL          FE_ALL_PROTOCOL_FEATURES
 #define WINDOW_BYTES FE_WINDOW_BYTES
 
 /* Errors and warnings since the test began, and the last of them. */
@@ -275,10 +275,9 @@ static void messages_may_come_in_pieces(void **state)
 	struct {
 		struct pv_vhost_header header;
 		uint32_t words[10];
-	} message = {.header = {.request = PV_VHOST_ADD_MEM_REG,
-				.flags = PV_VHOST_VERSION | PV_VHOST_NEED_REPLY,
-				.size = 40},
-		     .words = {0, 0, 0, 0, FE_RAM_BYTES, 0, 0, (uint32_t)(FE_USER_ADDR >> 32), 0, 0}};
+	} message = {
+	    .header = {.request = PV_VHOST_ADD_MEM_REG, .flags = PV_VHOST_VERSION | PV_VHOST_NEED_REPLY, .size = 40},
+	    .words = {0, 0, 0, 0, FE_RAM_BYTES, 0, 0, (uint32_t)(FE_USER_ADDR >> 32), 0, 0}};
 	for (size_t i = 0; i < sizeof(message); i++) {
 		assert_true(fe_send_bytes(&fe, (uint8_t *)&message + i, 1, &fe.ram, i == 0 ? 1 : 0));
 		if (i % 7 == 0)
@@ -521,10 +520,25 @@ static void the_window_region_comes_before_the_reply(void **state)
 
 static struct pv_display *console;
 
+static void heads_changed(void *user, const struct pv_output heads[PV_GPU_MAX_SCANOUTS])
+{
+	struct fe *fe = user;
+
+	assert_int_equal(pv_gpu_update_outputs(fe->gpu, heads, PV_GPU_MAX_SCANOUTS), PV_OK);
+}
+
+static void queried(void *user)
+{
+	struct fe *fe = user;
+
+	pv_gpu_outputs_queried(fe->gpu);
+}
+
 static void make_console(void *user, int take_fd)
 {
 	struct fe *fe = user;
-	struct pv_vmm_console_params params = {.gpu = fe->gpu, .loop = fe->loop, .take_fd = take_fd};
+	struct pv_vmm_console_params params = {
+	    .loop = fe->loop, .take_fd = take_fd, .heads_changed = heads_changed, .queried = queried, .user = fe};
 
 	assert_int_equal(pv_vmm_console_create(&params, &console), PV_OK);
 	pv_gpu_add_display(fe->gpu, console);
@@ -537,7 +551,8 @@ static void remove_console(void *user)
 	pv_gpu_remove_display(fe->gpu, console);
 }
 
-/* 3: the front end's main thread, which reads the console's socket, waits for GET_VRING_BASE while that socket is full. */
+/* 3: the front end's main thread, which reads the console's socket, waits for GET_VRING_BASE while that socket is full.
+ */
 static void a_stop_is_answered_while_the_console_is_full(void **state)
 {
 	(void)state;
@@ -727,7 +742,14 @@ static const struct mistake mistakes[] = {
     {"address of a running ring", RUNNING, PV_VHOST_SET_VRING_ADDR, 40, {0, 1, 2, 3}, false, "running", false},
     {"features of a running device", RUNNING, PV_VHOST_SET_FEATURES, 8, {1ULL << 32}, false, "running", false},
     {"overlap", RUNNING, PV_VHOST_ADD_MEM_REG, 40, {0, 4096, 4096, 1ULL << 46}, true, "overlap", false},
-    {"large region", RUNNING, PV_VHOST_ADD_MEM_REG, 40, {0, 1ULL << 33, 1ULL << 32, 1ULL << 46}, true, "ends behind its file", false},
+    {"large region",
+     RUNNING,
+     PV_VHOST_ADD_MEM_REG,
+     40,
+     {0, 1ULL << 33, 1ULL << 32, 1ULL << 46},
+     true,
+     "ends behind its file",
+     false},
     {"removal of nothing", RUNNING, PV_VHOST_REM_MEM_REG, 40, {0, 1, 2, 3}, false, "there is none", false},
     {"status", RUNNING, PV_VHOST_SET_STATUS, 8, {256}, false, "status 0x100", false},
 };
@@ -775,8 +797,10 @@ static void each_mistake_is_named_and_costs_what_it_should(void **state)
 static void rings_outside_memory_are_refused(void **state)
 {
 	(void)state;
-	static const uint64_t offsets[][3] = {
-	    {FE_RAM_BYTES - 8, 0, 4096}, {4096, FE_RAM_BYTES - 8, 0}, {4096, 0, FE_RAM_BYTES - 8}, {1ULL << 40, 0, 4096}};
+	static const uint64_t offsets[][3] = {{FE_RAM_BYTES - 8, 0, 4096},
+					      {4096, FE_RAM_BYTES - 8, 0},
+					      {4096, 0, FE_RAM_BYTES - 8},
+					      {1ULL << 40, 0, 4096}};
 
 	for (size_t i = 0; i < PV_ARRAY_LEN(offsets); i++) {
 		struct pv_vhost_ring_addr addr = {.desc = FE_USER_ADDR + offsets[i][0],
