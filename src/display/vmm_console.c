@@ -86,6 +86,7 @@ struct head {
 
 	struct pv_cursor cursor;
 	bool cursor_moved, cursor_changed; /* position or visibility; image */
+	bool cursor_known;		   /* the VMM was sent an image */
 	uint64_t next_cursor_ns;
 };
 
@@ -289,6 +290,7 @@ static bool build_cursor(struct console *self, uint32_t id, uint64_t now_ns)
 		uint32_t hot[2] = {cursor->hot_x, cursor->hot_y};
 
 		head->cursor_changed = false;
+		head->cursor_known = true;
 		memcpy(p, &pos, sizeof(pos));
 		memcpy(p + offsetof(struct cursor_update, hot_x), hot, sizeof(hot));
 		memcpy(p + offsetof(struct cursor_update, pixels), cursor->pixels, sizeof(cursor->pixels));
@@ -633,7 +635,7 @@ static void set_cursor(struct pv_display *display, const struct pv_cursor *curso
 		return;
 	struct head *head = &self->heads[cursor->scanout_id];
 	/* An image that nobody sees need not be sent; it is compared again when it is to be seen. */
-	if (cursor->visible && !same_image(&head->cursor, cursor))
+	if (cursor->visible && (!head->cursor_known || !same_image(&head->cursor, cursor)))
 		head->cursor_changed = true;
 	if (cursor->visible || head->cursor.visible)
 		head->cursor_moved = true;
