@@ -82,7 +82,8 @@ bool pv_vhost_backend_is_waiting(const struct pv_vhost_backend *backend)
 
 bool pv_vhost_backend_wants_config_changes(const struct pv_vhost_backend *backend)
 {
-	/* A front end with a console of its own (QEMU's vhost-user-gpu) tells the guest itself, and complains if we do. */
+	/* A front end with a console of its own (QEMU's vhost-user-gpu) tells the guest itself, and complains if we do.
+	 */
 	return (backend->protocol_features & PV_VHOST_PROTOCOL_F_CONFIG) && !backend->has_console;
 }
 
@@ -180,8 +181,8 @@ static void forget_window(struct pv_vhost_backend *backend)
 
 static void ask_for_window(struct pv_vhost_backend *backend)
 {
-	const uint64_t needs = PV_VHOST_PROTOCOL_F_SHMEM | PV_VHOST_PROTOCOL_F_BACKEND_REQ |
-			       PV_VHOST_PROTOCOL_F_BACKEND_SEND_FD;
+	const uint64_t needs =
+	    PV_VHOST_PROTOCOL_F_SHMEM | PV_VHOST_PROTOCOL_F_BACKEND_REQ | PV_VHOST_PROTOCOL_F_BACKEND_SEND_FD;
 
 	if (backend->window != PV_VHOST_WINDOW_UNMAPPED || (backend->protocol_features & needs) != needs ||
 	    !backend->rings[PV_GPU_QUEUE_CONTROL].running || !backend->params.ops->has_channel(backend->params.user))
@@ -281,8 +282,8 @@ static const char *update_ring(struct pv_vhost_backend *backend, uint32_t index)
 	if (gap || ring->running)
 		return gap;
 	ring->running = true;
-	submit(backend, &(struct pv_vhost_op){
-			    .kind = PV_VHOST_OP_START, .queue = index, .take_fd = -1, .layout = ring->layout});
+	submit(backend,
+	       &(struct pv_vhost_op){.kind = PV_VHOST_OP_START, .queue = index, .take_fd = -1, .layout = ring->layout});
 	ask_for_window(backend);
 	return NULL;
 }
@@ -385,9 +386,8 @@ static enum pv_status set_notifier(struct pv_vhost_backend *backend, struct pv_v
 	if (message->ring.num && !is_notifier(message->fds[0]))
 		return REFUSE(backend, message, "ring %" PRIu32 ": fd: not an event fd, pipe or socket",
 			      message->ring.index);
-	submit(backend, &(struct pv_vhost_op){.kind = kind,
-					      .queue = message->ring.index,
-					      .take_fd = pv_vhost_message_take_fd(message)});
+	submit(backend, &(struct pv_vhost_op){
+			    .kind = kind, .queue = message->ring.index, .take_fd = pv_vhost_message_take_fd(message)});
 	return ack(backend, message);
 }
 
@@ -440,11 +440,10 @@ static enum pv_status change_map(struct pv_vhost_backend *backend, const struct 
 		if (backend->rings[i].running && find_gap(&backend->rings[i].layout, take_map))
 			stop_ring(backend, i);
 	}
-	(void)submit_and_wait(backend, message,
-			      (struct pv_vhost_op){.kind = PV_VHOST_OP_SET_MAP,
-						   .take_fd = -1,
-						   .take_map = pv_guest_map_ref(take_map)},
-			      0);
+	(void)submit_and_wait(
+	    backend, message,
+	    (struct pv_vhost_op){.kind = PV_VHOST_OP_SET_MAP, .take_fd = -1, .take_map = pv_guest_map_ref(take_map)},
+	    0);
 	pv_guest_map_unref(backend->map);
 	backend->map = take_map;
 	/* A ring that lost its memory waits for it; that is nobody's mistake. */
@@ -512,9 +511,9 @@ static enum pv_status rem_mem_reg(struct pv_vhost_backend *backend, struct pv_vh
 	struct pv_guest_map *map;
 	size_t i = 0;
 
-	while (i < backend->nr_slots && (slots[i].where.guest_addr != wanted->guest_addr ||
-					 slots[i].where.size_bytes != wanted->size_bytes ||
-					 slots[i].where.user_addr != wanted->user_addr))
+	while (i < backend->nr_slots &&
+	       (slots[i].where.guest_addr != wanted->guest_addr || slots[i].where.size_bytes != wanted->size_bytes ||
+		slots[i].where.user_addr != wanted->user_addr))
 		i++;
 	if (i == backend->nr_slots)
 		return REFUSE(backend, message, "region at 0x%" PRIx64 ", size 0x%" PRIx64 ": there is none",
@@ -560,8 +559,8 @@ static enum pv_status set_protocol_features(struct pv_vhost_backend *backend, co
 	uint64_t unknown = message->value & ~offered_protocol_features(backend);
 
 	if (unknown)
-		return REFUSE(backend, message, "features 0x%" PRIx64 ": 0x%" PRIx64 " was not offered",
-			      message->value, unknown);
+		return REFUSE(backend, message, "features 0x%" PRIx64 ": 0x%" PRIx64 " was not offered", message->value,
+			      unknown);
 	backend->protocol_features = message->value;
 	return ack(backend, message);
 }

@@ -17,7 +17,7 @@
 #define PV_VHOST_MAX_MEM_SLOTS 512
 /* The most operations that one message can cause: both rings stop and start around a change of memory. */
 #define PV_VHOST_MAX_OPS_PER_MESSAGE 8
-#define PV_VHOST_MAX_REPLY_BYTES (sizeof(struct pv_vhost_header) + sizeof(struct pv_vhost_shmem_config))
+#define PV_VHOST_MAX_REPLY_BYTES     (sizeof(struct pv_vhost_header) + sizeof(struct pv_vhost_shmem_config))
 
 struct pv_vhost_backend_ops {
 	/* At most one a message, of at most PV_VHOST_MAX_REPLY_BYTES. */
@@ -35,8 +35,8 @@ struct pv_vhost_backend_params {
 	const struct pv_vhost_backend_ops *ops;
 	void *user;
 	struct pv_vhost_device *device; /* for what any thread may ask of it */
-	uint64_t device_features;	/* pv_gpu_features() */
-	int window_fd;			/* borrowed; -1: no window */
+	uint64_t device_features;       /* pv_gpu_features() */
+	int window_fd;                  /* borrowed; -1: no window */
 	uint64_t window_bytes;
 };
 
@@ -49,10 +49,10 @@ struct pv_vhost_ring {
 	uint32_t size; /* 0: not set */
 	bool has_addr;
 	struct pv_vhost_ring_addr addr;
-	bool started;		    /* it has a doorbell */
+	bool started; /* it has a doorbell */
 	bool enable_seen, enabled;
-	bool running;		    /* START was the last of START and STOP that we issued */
-	bool is_located;	    /* `layout` is where the ring is, until it is stopped for good */
+	bool running;    /* START was the last of START and STOP that we issued */
+	bool is_located; /* `layout` is where the ring is, until it is stopped for good */
 	struct pv_virtq_layout layout;
 };
 
@@ -90,14 +90,13 @@ struct pv_vhost_backend {
 
 /* `backend` must not move afterwards. PV_ERR_HOST: the window's file cannot be examined. */
 PV_MUST_USE enum pv_status pv_vhost_backend_init(struct pv_vhost_backend *backend,
-						  const struct pv_vhost_backend_params *params);
+						 const struct pv_vhost_backend_params *params);
 void pv_vhost_backend_finish(struct pv_vhost_backend *backend);
 
 /* While true, no message may be handled: the last one is not finished. */
 bool pv_vhost_backend_is_waiting(const struct pv_vhost_backend *backend);
 /* Consumes the message's fds. PV_ERR_PEER: logged, the connection is to be closed. */
-PV_MUST_USE enum pv_status pv_vhost_backend_handle(struct pv_vhost_backend *backend,
-						    struct pv_vhost_message *message);
+PV_MUST_USE enum pv_status pv_vhost_backend_handle(struct pv_vhost_backend *backend, struct pv_vhost_message *message);
 /* The same returns. */
 PV_MUST_USE enum pv_status pv_vhost_backend_op_done(struct pv_vhost_backend *backend, const struct pv_vhost_op *op);
 void pv_vhost_backend_window_mapped(struct pv_vhost_backend *backend, bool ok);

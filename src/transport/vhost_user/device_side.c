@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Theory of operation. The back end decides which rings may run; here they start, stop and keep their place (`base`), so
- * that a stop and a start, because memory moved or the VM was paused, go on where the ring was.
+ * Theory of operation. The back end decides which rings may run; here they start, stop and keep their place (`base`),
+ * so that a stop and a start, because memory moved or the VM was paused, go on where the ring was.
  *
  * A front end need not tell us that the guest's driver was replaced: QEMU sends RESET_DEVICE for some devices and some
  * versions only. But a new driver has new rings, which start at index 0, while a paused machine goes on at the index we
@@ -170,7 +170,8 @@ static void start_ring(struct pv_vhost_device_ring *ring)
 	struct pv_gpu *gpu = ring->device->params.gpu;
 
 	if (pv_gpu_queue_start(gpu, ring->index, &ring->layout, ring->base) != PV_OK) {
-		/* The driver's fault, not the front end's (and logged): the ring is dead until the driver starts anew. */
+		/* The driver's fault, not the front end's (and logged): the ring is dead until the driver starts anew.
+		 */
 		if (ring->err_fd >= 0)
 			pv_notifier_raise(ring->err_fd);
 		return;
@@ -211,7 +212,8 @@ static enum pv_status set_features(struct pv_vhost_device *device, uint64_t feat
 	return status;
 }
 
-/* What a new driver finds: an empty core, but the features and the memory that the front end has set up for it already. */
+/* What a new driver finds: an empty core, but the features and the memory that the front end has set up for it already.
+ */
 static void reset_for_new_driver(struct pv_vhost_device *device)
 {
 	uint64_t features = device->features;

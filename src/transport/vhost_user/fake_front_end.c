@@ -64,9 +64,8 @@ void fe_open(struct fe *fe, const struct fe_params *params)
 	struct pv_gpu_params gpu_params = {.nr_outputs = 1,
 					   .outputs = {{.enabled = true, .width = 640, .height = 480}},
 					   .window_bytes = params->window_bytes};
-	struct pv_vhost_user_params transport_params = {.console = params->console ? params->console : take_console,
-							.closed = connection_closed,
-							.user = fe};
+	struct pv_vhost_user_params transport_params = {
+	    .console = params->console ? params->console : take_console, .closed = connection_closed, .user = fe};
 	int pair[2];
 
 	*fe = (struct fe){.console_fd = -1, .closed = -1, .back = -1, .window_fd = -1};
@@ -321,8 +320,7 @@ static uint64_t queue_at(uint32_t index)
 void fe_set_up_ring(struct fe *fe, uint32_t index)
 {
 	uint64_t at = FE_USER_ADDR + queue_at(index);
-	struct pv_vhost_ring_addr addr = {
-	    .index = index, .desc = at, .avail = at + FE_PAGE, .used = at + 2 * FE_PAGE};
+	struct pv_vhost_ring_addr addr = {.index = index, .desc = at, .avail = at + FE_PAGE, .used = at + 2 * FE_PAGE};
 
 	CHECK(fe_tell_ring(fe, PV_VHOST_SET_VRING_NUM, index, FE_RING_SIZE) == 0);
 	CHECK(fe_tell_ring(fe, PV_VHOST_SET_VRING_BASE, index, fe->rings[index].next) == 0);
@@ -381,7 +379,7 @@ struct desc {
 	uint16_t flags, next;
 };
 
-#define SLOT_BYTES 2048
+#define SLOT_BYTES  2048
 #define RESPONSE_AT 1024
 
 static uint64_t slot_at(uint32_t index, uint16_t slot)
@@ -399,7 +397,8 @@ void fe_submit(struct fe *fe, uint32_t index, const void *command, uint32_t len)
 	struct fe_ring *ring = &fe->rings[index];
 	uint16_t slot = ring->next % (FE_RING_SIZE / 2);
 	uint64_t at = slot_at(index, slot);
-	struct desc chain[2] = {{at, len, 1, (uint16_t)(slot * 2 + 1)}, {at + RESPONSE_AT, SLOT_BYTES - RESPONSE_AT, 2, 0}};
+	struct desc chain[2] = {{at, len, 1, (uint16_t)(slot * 2 + 1)},
+				{at + RESPONSE_AT, SLOT_BYTES - RESPONSE_AT, 2, 0}};
 
 	CHECK(len <= RESPONSE_AT && (uint16_t)(ring->next - ring->seen) < FE_RING_SIZE / 2);
 	memcpy(fe->memory + at, command, len);

@@ -13,18 +13,18 @@
 #include "transport/vhost_user/protocol.h"
 #include "transport/vhost_user/vhost_user.h"
 
-#define FE_RAM_BYTES (4u << 20)
-#define FE_USER_ADDR 0x7f0000000000ULL
+#define FE_RAM_BYTES    (4u << 20)
+#define FE_USER_ADDR    0x7f0000000000ULL
 #define FE_WINDOW_BYTES (64ULL << 20)
-#define FE_RING_SIZE 16
-#define FE_PAGE 4096u
+#define FE_RING_SIZE    16
+#define FE_PAGE         4096u
 /* Of what QEMU acknowledges. */
 #define FE_ALL_PROTOCOL_FEATURES UINT64_MAX
 
 struct fe_ring {
 	int kick, call; /* event fds */
-	uint16_t next;	/* requests given to the device */
-	uint16_t seen;	/* of its answers */
+	uint16_t next;  /* requests given to the device */
+	uint16_t seen;  /* of its answers */
 };
 
 struct fe {
@@ -33,7 +33,7 @@ struct fe {
 	struct pv_loop *loop;
 	pthread_t thread;
 	struct pv_vhost_user *transport;
-	int console_fd;	   /* what the device was given; owned by the rig unless a display took it */
+	int console_fd; /* what the device was given; owned by the rig unless a display took it */
 	_Atomic int consoles;
 	_Atomic int closed; /* -1, or the status */
 

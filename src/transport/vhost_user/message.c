@@ -111,7 +111,8 @@ static struct size_range payload_size(enum payload payload)
 	case PAYLOAD_MEMORY:
 		return (struct size_range){REGION_TABLE_HEADER_BYTES, sizeof(struct pv_vhost_memory)};
 	case PAYLOAD_REGION:
-		return (struct size_range){sizeof(struct pv_vhost_single_region), sizeof(struct pv_vhost_single_region)};
+		return (struct size_range){sizeof(struct pv_vhost_single_region),
+					   sizeof(struct pv_vhost_single_region)};
 	case PAYLOAD_CONFIG:
 		return (struct size_range){PV_VHOST_CONFIG_HEADER_BYTES, sizeof(struct pv_vhost_config)};
 	}
@@ -124,11 +125,13 @@ enum pv_status pv_vhost_header_check(const struct pv_vhost_header *header, struc
 	uint32_t known_flags = PV_VHOST_VERSION_MASK | PV_VHOST_NEED_REPLY;
 
 	if (!info)
-		return fail(fault, "number %" PRIu32 ": unknown, or an extension that was not offered", header->request);
+		return fail(fault, "number %" PRIu32 ": unknown, or an extension that was not offered",
+			    header->request);
 	if ((header->flags & PV_VHOST_VERSION_MASK) != PV_VHOST_VERSION)
 		return fail(fault, "flags 0x%" PRIx32 ": the protocol version must be 1", header->flags);
 	if (header->flags & ~known_flags)
-		return fail(fault, "flags 0x%" PRIx32 ": only version and need_reply belong in a request", header->flags);
+		return fail(fault, "flags 0x%" PRIx32 ": only version and need_reply belong in a request",
+			    header->flags);
 
 	struct size_range range = payload_size(info->payload);
 	if (range.min == range.max && header->size != range.min)

@@ -9,7 +9,7 @@
 #include "base/base.h"
 #include "transport/vhost_user/protocol.h"
 
-#define PV_VHOST_MAX_FDS PV_VHOST_MAX_TABLE_REGIONS
+#define PV_VHOST_MAX_FDS           PV_VHOST_MAX_TABLE_REGIONS
 #define PV_VHOST_MAX_PAYLOAD_BYTES sizeof(struct pv_vhost_config)
 /* The largest ring the wire can mean (virtio 1.3, 2.7); whether ours takes it is the back end's business. */
 #define PV_VHOST_MAX_RING_SIZE 32768
@@ -26,7 +26,7 @@ struct pv_vhost_message {
 	int fds[PV_VHOST_MAX_FDS];
 	size_t nr_fds;
 	union {
-		uint64_t value;		       /* feature sets, SET_STATUS */
+		uint64_t value;                  /* feature sets, SET_STATUS */
 		struct pv_vhost_ring_state ring; /* SET_VRING_NUM, _BASE, _ENABLE, GET_VRING_BASE, _KICK, _CALL, _ERR */
 		struct pv_vhost_ring_addr addr;
 		struct pv_vhost_memory memory;
@@ -49,8 +49,8 @@ PV_MUST_USE enum pv_status pv_vhost_header_check(const struct pv_vhost_header *h
  * afterwards. The fds become the message's, whatever the result; with PV_ERR_PEER they are closed.
  */
 PV_MUST_USE enum pv_status pv_vhost_message_parse(const struct pv_vhost_header *header, const void *payload,
-						   const int *take_fds, size_t nr_fds, uint32_t nr_queues,
-						   struct pv_vhost_message *message, struct pv_vhost_fault *fault);
+						  const int *take_fds, size_t nr_fds, uint32_t nr_queues,
+						  struct pv_vhost_message *message, struct pv_vhost_fault *fault);
 
 /* Takes the first fd out of the message. */
 int pv_vhost_message_take_fd(struct pv_vhost_message *message);

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #define NR_QUEUES 2
-#define V PV_VHOST_VERSION
+#define V         PV_VHOST_VERSION
 
 /* A row: what is sent, and a word of what is wrong with it (NULL: nothing). */
 struct row {

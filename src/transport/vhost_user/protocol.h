@@ -43,23 +43,23 @@ enum pv_vhost_backend_request {
 };
 
 /* Of the header's flags. */
-#define PV_VHOST_VERSION 1u
+#define PV_VHOST_VERSION      1u
 #define PV_VHOST_VERSION_MASK 3u
-#define PV_VHOST_REPLY (1u << 2)
-#define PV_VHOST_NEED_REPLY (1u << 3)
+#define PV_VHOST_REPLY        (1u << 2)
+#define PV_VHOST_NEED_REPLY   (1u << 3)
 
 /* A virtio feature bit that only the two ends of the socket see. */
 #define PV_VHOST_F_PROTOCOL_FEATURES (1ULL << 30)
 
-#define PV_VHOST_PROTOCOL_F_MQ (1ULL << 0)
-#define PV_VHOST_PROTOCOL_F_REPLY_ACK (1ULL << 3)
-#define PV_VHOST_PROTOCOL_F_BACKEND_REQ (1ULL << 5)
-#define PV_VHOST_PROTOCOL_F_CONFIG (1ULL << 9)
-#define PV_VHOST_PROTOCOL_F_BACKEND_SEND_FD (1ULL << 10)
-#define PV_VHOST_PROTOCOL_F_RESET_DEVICE (1ULL << 13)
+#define PV_VHOST_PROTOCOL_F_MQ                  (1ULL << 0)
+#define PV_VHOST_PROTOCOL_F_REPLY_ACK           (1ULL << 3)
+#define PV_VHOST_PROTOCOL_F_BACKEND_REQ         (1ULL << 5)
+#define PV_VHOST_PROTOCOL_F_CONFIG              (1ULL << 9)
+#define PV_VHOST_PROTOCOL_F_BACKEND_SEND_FD     (1ULL << 10)
+#define PV_VHOST_PROTOCOL_F_RESET_DEVICE        (1ULL << 13)
 #define PV_VHOST_PROTOCOL_F_CONFIGURE_MEM_SLOTS (1ULL << 15)
-#define PV_VHOST_PROTOCOL_F_STATUS (1ULL << 16)
-#define PV_VHOST_PROTOCOL_F_SHMEM (1ULL << 22)
+#define PV_VHOST_PROTOCOL_F_STATUS              (1ULL << 16)
+#define PV_VHOST_PROTOCOL_F_SHMEM               (1ULL << 22)
 
 struct pv_vhost_header {
 	uint32_t request;
@@ -106,7 +106,7 @@ struct pv_vhost_ring_addr {
 #define PV_VHOST_RING_NO_FD (1u << 8)
 
 #define PV_VHOST_CONFIG_HEADER_BYTES 12
-#define PV_VHOST_MAX_CONFIG_BYTES 256
+#define PV_VHOST_MAX_CONFIG_BYTES    256
 
 struct pv_vhost_config {
 	uint32_t offset;
@@ -115,7 +115,7 @@ struct pv_vhost_config {
 	uint8_t bytes[PV_VHOST_MAX_CONFIG_BYTES];
 };
 
-#define PV_VHOST_CONFIG_FOR_DRIVER 0
+#define PV_VHOST_CONFIG_FOR_DRIVER    0
 #define PV_VHOST_CONFIG_FOR_MIGRATION 1
 
 #define PV_VHOST_MAX_SHMEM_REGIONS 256

@@ -29,7 +29,7 @@
 #include "transport/vhost_user/back_channel.h"
 #include "transport/vhost_user/backend.h"
 
-#define MODULE "vhost-user"
+#define MODULE      "vhost-user"
 #define NR_CARRIERS 32
 
 struct carrier {
@@ -50,7 +50,7 @@ struct reader {
 /* Owned by the socket thread, but for what says otherwise. */
 struct pv_vhost_user {
 	struct pv_vhost_user_params params; /* immutable */
-	struct pv_vhost_device device;	    /* device thread */
+	struct pv_vhost_device device;      /* device thread */
 	struct pv_loop *loop;
 	pthread_t thread;
 
@@ -277,12 +277,11 @@ static bool read_some(struct pv_vhost_user *transport)
 	struct reader *reader = &transport->reader;
 	const size_t header_len = sizeof(reader->header);
 	bool in_header = reader->filled < header_len;
-	uint8_t *at = in_header ? (uint8_t *)&reader->header + reader->filled
-				: reader->payload + (reader->filled - header_len);
+	uint8_t *at =
+	    in_header ? (uint8_t *)&reader->header + reader->filled : reader->payload + (reader->filled - header_len);
 	size_t want = in_header ? header_len - reader->filled : header_len + reader->header.size - reader->filled;
 	size_t nr_fds = PV_VHOST_MAX_FDS - reader->nr_fds, got = 0;
-	enum pv_status status =
-	    pv_socket_recv(transport->fd, at, want, &got, reader->fds + reader->nr_fds, &nr_fds);
+	enum pv_status status = pv_socket_recv(transport->fd, at, want, &got, reader->fds + reader->nr_fds, &nr_fds);
 
 	if (status == PV_PENDING)
 		return false;

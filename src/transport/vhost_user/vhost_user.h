@@ -14,9 +14,9 @@
 struct pv_vhost_user;
 
 struct pv_vhost_user_params {
-	struct pv_gpu *gpu;	     /* borrowed; lives on `device_loop` */
+	struct pv_gpu *gpu;          /* borrowed; lives on `device_loop` */
 	struct pv_loop *device_loop; /* running on its own thread for as long as the transport exists */
-	int take_fd;		     /* a connected stream socket */
+	int take_fd;                 /* a connected stream socket */
 	/*
 	 * Device thread. The front end gave us its console's socket (VHOST_USER_GPU_SET_SOCKET); a second call replaces
 	 * the first. Optional: without it the fd is closed.
@@ -38,7 +38,8 @@ struct pv_vhost_user_stats {
 
 /* Any thread but the two loops'. */
 PV_MUST_USE enum pv_status pv_vhost_user_create(const struct pv_vhost_user_params *params, struct pv_vhost_user **out);
-/* Closes the connection, stops the queues, resets the device, ends the socket thread. Any thread but the two loops'. NULL is fine. */
+/* Closes the connection, stops the queues, resets the device, ends the socket thread. Any thread but the two loops'.
+ * NULL is fine. */
 void pv_vhost_user_destroy(struct pv_vhost_user *transport);
 /* Any thread. */
 void pv_vhost_user_get_stats(struct pv_vhost_user *transport, struct pv_vhost_user_stats *out);
