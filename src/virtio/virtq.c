@@ -52,7 +52,8 @@ static uint16_t load_avail_index(const struct pv_virtq *q)
 
 static enum pv_status break_queue(struct pv_virtq *q, const char *why)
 {
-	if (!q->broken)
+	/* Memory that was cut short reads as zeros; that is not the driver's doing, and the transport's to report. */
+	if (!q->broken && pv_guest_map_is_intact(q->map))
 		PV_LOG_LIMITED(PV_LOG_ERROR, "virtio", "queue broken until the driver resets it: %s", why);
 	q->broken = true;
 	return PV_ERR_GUEST;

@@ -50,10 +50,9 @@ static void on_interrupt(void *user, uint32_t queue)
 
 	if (PV_NEVER(queue >= PV_GPU_NR_QUEUES))
 		return;
+	device->rings[queue].interrupted = true;
 	if (device->rings[queue].call_fd >= 0)
 		pv_notifier_raise(device->rings[queue].call_fd);
-	else
-		device->rings[queue].call_missed = true;
 }
 
 static void on_config_changed(void *user)
@@ -99,12 +98,21 @@ static void drop_kick(struct pv_vhost_device_ring *ring)
 	pv_fd_close(&ring->kick_fd);
 }
 
+static void stop_ring(struct pv_vhost_device_ring *ring)
+{
+	if (ring->running)
+		ring->base = pv_gpu_queue_stop(ring->device->params.gpu, ring->index);
+	ring->running = false;
+}
+
 /* A front end that shrinks the files behind memory that a device uses is broken or hostile. */
 static void check_memory(struct pv_vhost_device *device)
 {
 	if (device->memory_lost || pv_guest_map_is_intact(device->map))
 		return;
 	device->memory_lost = true;
+	for (uint32_t i = 0; i < PV_GPU_NR_QUEUES; i++)
+		stop_ring(&device->rings[i]);
 	pv_log(PV_LOG_ERROR, MODULE, "the front end cut short a file behind guest memory");
 	device->params.memory_lost(device->params.user);
 }
@@ -177,16 +185,9 @@ static void start_ring(struct pv_vhost_device_ring *ring)
 		return;
 	}
 	ring->running = true;
-	ring->call_missed = false;
+	ring->interrupted = false;
 	/* Doorbells before this moment were not acted on. */
 	pv_gpu_queue_notify(gpu, ring->index);
-}
-
-static void stop_ring(struct pv_vhost_device_ring *ring)
-{
-	if (ring->running)
-		ring->base = pv_gpu_queue_stop(ring->device->params.gpu, ring->index);
-	ring->running = false;
 }
 
 static void reset(struct pv_vhost_device *device)
@@ -290,11 +291,13 @@ void pv_vhost_device_run(struct pv_vhost_device *device, struct pv_vhost_op *op)
 		break;
 	case PV_VHOST_OP_SET_CALL:
 		op->status = set_notifier(&ring->call_fd, op->take_fd, "SET_VRING_CALL");
-		/* The driver may wait for answers that were given before. */
-		if (ring->call_fd >= 0 && ring->call_missed) {
-			ring->call_missed = false;
+		/*
+		 * The front end had our ACK before we came here: an interrupt in between went to the fd that it no
+		 * longer listens to, or to none. One too many is harmless.
+		 */
+		if (ring->interrupted && ring->call_fd >= 0)
 			pv_notifier_raise(ring->call_fd);
-		}
+		ring->interrupted = false;
 		break;
 	case PV_VHOST_OP_SET_ERR:
 		op->status = set_notifier(&ring->err_fd, op->take_fd, "SET_VRING_ERR");

@@ -59,7 +59,7 @@ struct pv_vhost_device_ring {
 	struct pv_virtq_layout layout;
 	uint16_t base;
 	bool running;
-	bool call_missed; /* an interrupt was due while there was no call fd */
+	bool interrupted; /* since it started, or since it has this call fd */
 };
 
 struct pv_vhost_device_params {

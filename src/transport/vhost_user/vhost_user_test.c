@@ -26,10 +26,10 @@
 #define ALL          FE_ALL_PROTOCOL_FEATURES
 #define WINDOW_BYTES FE_WINDOW_BYTES
 
-/* Errors and warnings since the test began, and the last of them. */
+/* Errors and warnings since the test began. */
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
 static int complaints;
-static char last_complaint[512];
+static char complained[16384];
 static int fds_before;
 
 static void keep_line(void *user, enum pv_log_level level, const char *line)
@@ -39,7 +39,8 @@ static void keep_line(void *user, enum pv_log_level level, const char *line)
 		return;
 	pthread_mutex_lock(&log_lock);
 	complaints++;
-	snprintf(last_complaint, sizeof(last_complaint), "%s", line);
+	size_t len = strlen(complained);
+	snprintf(complained + len, sizeof(complained) - len, "%s\n", line);
 	print_message("# %s\n", line);
 	pthread_mutex_unlock(&log_lock);
 }
@@ -55,9 +56,9 @@ static int count_complaints(void)
 static void assert_complained_about(const char *text)
 {
 	pthread_mutex_lock(&log_lock);
-	bool found = strstr(last_complaint, text) != NULL;
+	bool found = strstr(complained, text) != NULL;
 	if (!found)
-		print_error("# the log says \"%s\", not \"%s\"\n", last_complaint, text);
+		print_error("# the log says \"%s\", nothing of \"%s\"\n", complained, text);
 	pthread_mutex_unlock(&log_lock);
 	assert_true(found);
 }
@@ -66,7 +67,7 @@ static int begin(void **state)
 {
 	(void)state;
 	complaints = 0;
-	last_complaint[0] = 0;
+	complained[0] = 0;
 	fds_before = fe_count_fds();
 	return 0;
 }
@@ -301,6 +302,7 @@ static void a_pipe_will_do_for_an_eventfd(void **state)
 
 	fe_open(&fe, &(struct fe_params){0});
 	assert_int_equal(pipe(kick) | pipe(call), 0);
+	assert_int_equal(pv_fd_set_nonblocking(call[0], true), PV_OK);
 	fe_realize(&fe, ALL);
 	fe_start(&fe);
 	fe_stop_ring(&fe, PV_GPU_QUEUE_CONTROL);
