@@ -180,15 +180,15 @@ static uint32_t resource_unref(const struct command *c, const void *bytes)
 }
 
 /*
- * Reads the backing entries behind a command of `fixed_len` bytes; the spans are the caller's to free. Every entry must lie
- * in guest memory now; it may leave later, so that users check again.
+ * Reads the backing entries behind a command of `fixed_len` bytes; the spans are the caller's to free. Every entry must
+ * lie in guest memory now; it may leave later, so that users check again.
  */
 static uint32_t read_backing(const struct command *c, size_t fixed_len, uint32_t guest_count,
 			     struct pv_guest_span **out_spans, uint64_t *out_bytes)
 {
 	if (guest_count > PV_GPU_MAX_BACKING_ENTRIES)
-		REFUSE(PV_GPU_RESP_ERR_INVALID_PARAMETER, "a backing of %u entries: at most %d are supported", guest_count,
-		       PV_GPU_MAX_BACKING_ENTRIES);
+		REFUSE(PV_GPU_RESP_ERR_INVALID_PARAMETER, "a backing of %u entries: at most %d are supported",
+		       guest_count, PV_GPU_MAX_BACKING_ENTRIES);
 	/* In place: both have 16 bytes, and each entry is read before its span is written. */
 	_Static_assert(sizeof(struct pv_gpu_mem_entry) == sizeof(struct pv_guest_span), "converted in place");
 	union {
@@ -275,20 +275,21 @@ static uint32_t transfer_to_host_2d(const struct command *c, const void *bytes)
 	if (resource->kind == PV_RESOURCE_GUEST_BLOB)
 		return PV_GPU_RESP_OK_NODATA;
 	if (!pv_rect_fits(&transfer.rect, resource->width, resource->height))
-		REFUSE(PV_GPU_RESP_ERR_INVALID_PARAMETER, "transfer of %u x %u at %u, %u is not inside resource %u (%u x %u)",
-		       cmd->r.width, cmd->r.height, cmd->r.x, cmd->r.y, resource->id, resource->width, resource->height);
+		REFUSE(PV_GPU_RESP_ERR_INVALID_PARAMETER,
+		       "transfer of %u x %u at %u, %u is not inside resource %u (%u x %u)", cmd->r.width, cmd->r.height,
+		       cmd->r.x, cmd->r.y, resource->id, resource->width, resource->height);
 	if (pv_rect_is_empty(&transfer.rect))
 		return PV_GPU_RESP_OK_NODATA;
 	if (!resource->has_backing)
 		REFUSE(PV_GPU_RESP_ERR_UNSPEC, "transfer from resource %u, which has no backing", resource->id);
 
-	enum pv_status status =
-	    c->gpu->renderer->ops->transfer_to_host(c->gpu->renderer, c->request->id, &transfer);
+	enum pv_status status = c->gpu->renderer->ops->transfer_to_host(c->gpu->renderer, c->request->id, &transfer);
 	if (status == PV_OK || status == PV_PENDING) {
 		c->gpu->stats.transfers++;
 		c->gpu->stats.transferred_bytes += (uint64_t)cmd->r.width * cmd->r.height * 4;
 	} else {
-		PV_LOG_LIMITED(PV_LOG_WARNING, "gpu", "transfer from resource %u: its backing is too short", resource->id);
+		PV_LOG_LIMITED(PV_LOG_WARNING, "gpu", "transfer from resource %u: its backing is too short",
+			       resource->id);
 	}
 	return pv_gpu_response_type(status);
 }
@@ -308,8 +309,9 @@ static uint32_t resource_flush(const struct command *c, const void *bytes)
 	uint32_t width = blob ? resource->layout.width : resource->width;
 	uint32_t height = blob ? resource->layout.height : resource->height;
 	if (!pv_rect_fits(&rect, width, height))
-		REFUSE(PV_GPU_RESP_ERR_INVALID_PARAMETER, "flush of %u x %u at %u, %u is not inside resource %u (%u x %u)",
-		       rect.width, rect.height, rect.x, rect.y, resource->id, width, height);
+		REFUSE(PV_GPU_RESP_ERR_INVALID_PARAMETER,
+		       "flush of %u x %u at %u, %u is not inside resource %u (%u x %u)", rect.width, rect.height,
+		       rect.x, rect.y, resource->id, width, height);
 
 	enum pv_status status =
 	    c->gpu->renderer->ops->update_frame(c->gpu->renderer, c->request->id, resource->id, &rect);
@@ -362,8 +364,8 @@ static uint32_t resource_create_blob(const struct command *c, const void *bytes)
 		return type;
 	if (total < cmd->size) {
 		free(spans);
-		REFUSE(PV_GPU_RESP_ERR_INVALID_PARAMETER, "blob %u of %llu bytes is backed by %llu only", cmd->resource_id,
-		       (unsigned long long)cmd->size, (unsigned long long)total);
+		REFUSE(PV_GPU_RESP_ERR_INVALID_PARAMETER, "blob %u of %llu bytes is backed by %llu only",
+		       cmd->resource_id, (unsigned long long)cmd->size, (unsigned long long)total);
 	}
 
 	const struct pv_gpu_resource prototype = {
@@ -372,7 +374,8 @@ static uint32_t resource_create_blob(const struct command *c, const void *bytes)
 	type = create(c, &prototype, 0);
 	/* One answer for both: the renderer takes calls in order, so the attach's outcome is the later one. */
 	if (type == PV_GPU_RESP_OK_NODATA) {
-		enum pv_status status = r->ops->attach_backing(r, c->request->id, cmd->resource_id, spans, cmd->nr_entries);
+		enum pv_status status =
+		    r->ops->attach_backing(r, c->request->id, cmd->resource_id, spans, cmd->nr_entries);
 		if (status != PV_OK && status != PV_PENDING)
 			pv_gpu_destroy_resource(c->gpu, cmd->resource_id);
 		type = pv_gpu_response_type(status);
@@ -394,8 +397,9 @@ static uint32_t check_scanout_id(const struct command *c, uint32_t guest_id)
 static uint32_t check_scanout_rect(uint32_t resource_id, const struct pv_rect *rect, uint32_t width, uint32_t height)
 {
 	if (pv_rect_is_empty(rect) || !pv_rect_fits(rect, width, height))
-		REFUSE(PV_GPU_RESP_ERR_INVALID_PARAMETER, "scanout of %u x %u at %u, %u is not inside resource %u (%u x %u)",
-		       rect->width, rect->height, rect->x, rect->y, resource_id, width, height);
+		REFUSE(PV_GPU_RESP_ERR_INVALID_PARAMETER,
+		       "scanout of %u x %u at %u, %u is not inside resource %u (%u x %u)", rect->width, rect->height,
+		       rect->x, rect->y, resource_id, width, height);
 	return PV_GPU_RESP_OK_NODATA;
 }
 
@@ -545,7 +549,8 @@ struct handler {
 #define COMMAND_MAX_BYTES sizeof(struct pv_gpu_set_scanout_blob)
 
 static const struct handler handlers[] = {
-#define HANDLER(code, function, type) [PV_GPU_CMD_##code - PV_GPU_CMD_GET_DISPLAY_INFO] = {function, sizeof(struct type)}
+#define HANDLER(code, function, type)                                                                                  \
+	[PV_GPU_CMD_##code - PV_GPU_CMD_GET_DISPLAY_INFO] = {function, sizeof(struct type)}
     HANDLER(GET_DISPLAY_INFO, get_display_info, pv_gpu_ctrl_hdr),
     HANDLER(RESOURCE_CREATE_2D, resource_create_2d, pv_gpu_resource_create_2d),
     HANDLER(RESOURCE_UNREF, resource_unref, pv_gpu_resource_ref),
@@ -669,8 +674,8 @@ static uint32_t update_cursor(const struct command *c, const struct pv_gpu_updat
 		return type;
 	if (cmd->hdr.type == PV_GPU_CMD_UPDATE_CURSOR && cmd->resource_id != 0) {
 		if (cmd->hot_x >= PV_GPU_CURSOR_SIDE || cmd->hot_y >= PV_GPU_CURSOR_SIDE)
-			REFUSE(PV_GPU_RESP_ERR_INVALID_PARAMETER, "a hot spot at %u, %u is outside the cursor", cmd->hot_x,
-			       cmd->hot_y);
+			REFUSE(PV_GPU_RESP_ERR_INVALID_PARAMETER, "a hot spot at %u, %u is outside the cursor",
+			       cmd->hot_x, cmd->hot_y);
 		type = load_cursor_image(c, cmd->resource_id);
 		if (type != PV_GPU_RESP_OK_NODATA)
 			return type;

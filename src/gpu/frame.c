@@ -9,14 +9,15 @@
 #include "gpu/protocol.h"
 
 /*
- * Guest pages and ours both start at page boundaries, and processors copy slowly between addresses that agree in their low
- * 12 bits (2.5 times on Zen 5 for the 4 KiB runs that scattered guest pages give): keep half a page of distance.
+ * Guest pages and ours both start at page boundaries, and processors copy slowly between addresses that agree in their
+ * low 12 bits (2.5 times on Zen 5 for the 4 KiB runs that scattered guest pages give): keep half a page of distance.
  */
 #define PIXELS_OFFSET 2048
 
 pixman_format_code_t pv_gpu_format_to_pixman(uint32_t format)
 {
-	/* virtio names bytes in memory order, pixman bits from the top of a native word: reversed on little-endian hosts. */
+	/* virtio names bytes in memory order, pixman bits from the top of a native word: reversed on little-endian
+	 * hosts. */
 	switch (format) {
 	case PV_GPU_FORMAT_B8G8R8A8:
 		return PIXMAN_a8r8g8b8;
@@ -117,8 +118,8 @@ void pv_frame_read_xrgb(struct pv_frame *frame, const struct pv_rect *src, void 
 	}
 
 	/* An 'x' format for alpha ones, too: their colours are shown as they are, not blended. */
-	pixman_image_t *to =
-	    pixman_image_create_bits_no_clear(PIXMAN_x8r8g8b8, (int)src->width, (int)src->height, dst, (int)dst_stride_bytes);
+	pixman_image_t *to = pixman_image_create_bits_no_clear(PIXMAN_x8r8g8b8, (int)src->width, (int)src->height, dst,
+							       (int)dst_stride_bytes);
 	if (!to)
 		return;
 	pixman_image_composite32(PIXMAN_OP_SRC, frame->image, NULL, to, (int32_t)src->x, (int32_t)src->y, 0, 0, 0, 0,

@@ -9,7 +9,7 @@
 #include "gpu/gpu_internal.h"
 
 #define DEFAULT_MAX_HOST_BYTES (512ull << 20)
-#define WINDOW_ALIGN (2ull << 20)
+#define WINDOW_ALIGN           (2ull << 20)
 
 #define OFFERED_FEATURES                                                                                               \
 	(PV_VIRTIO_F_VERSION_1 | PV_VIRTIO_RING_F_INDIRECT_DESC | PV_VIRTIO_RING_F_EVENT_IDX | 1ull << PV_GPU_F_EDID | \

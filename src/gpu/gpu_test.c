@@ -17,7 +17,7 @@
 #include "gpu/protocol.h"
 #include "render2d/render2d.h"
 
-#define BASE 0x40000000ull
+#define BASE       0x40000000ull
 #define QUEUE_SIZE 64
 
 struct desc {
@@ -74,7 +74,7 @@ static struct {
 	struct pv_renderer base;
 	bool later; /* ops and fences wait for the test */
 	uint64_t op_ids[64], fence_ids[64];
-	int nr_ops, nr_fences, destroyed, resets;
+	int nr_ops, nr_fences, destroyed, resets, batches;
 	enum pv_status status;
 } fake;
 
@@ -111,7 +111,8 @@ static void fake_resource_destroy(struct pv_renderer *r, uint32_t id)
 	fake.destroyed++;
 }
 
-static enum pv_status fake_attach(struct pv_renderer *r, uint64_t op_id, uint32_t id, const struct pv_guest_span *s, size_t n)
+static enum pv_status fake_attach(struct pv_renderer *r, uint64_t op_id, uint32_t id, const struct pv_guest_span *s,
+				  size_t n)
 {
 	(void)r;
 	(void)id;
@@ -133,7 +134,8 @@ static enum pv_status fake_transfer(struct pv_renderer *r, uint64_t op_id, const
 	return fake_op(op_id);
 }
 
-static enum pv_status fake_get_frame(struct pv_renderer *r, uint32_t id, const struct pv_blob_layout *l, struct pv_frame **out)
+static enum pv_status fake_get_frame(struct pv_renderer *r, uint32_t id, const struct pv_blob_layout *l,
+				     struct pv_frame **out)
 {
 	(void)r;
 	(void)id;
@@ -158,6 +160,12 @@ static void fake_fence(struct pv_renderer *r, uint64_t fence_id, uint32_t ctx_id
 		r->events.fence_signalled(r->events.user, fence_id);
 }
 
+static void fake_finish_batch(struct pv_renderer *r)
+{
+	(void)r;
+	fake.batches++;
+}
+
 static void fake_reset(struct pv_renderer *r)
 {
 	(void)r;
@@ -176,6 +184,7 @@ static const struct pv_renderer_ops fake_ops = {
     .get_frame = fake_get_frame,
     .update_frame = fake_update,
     .create_fence = fake_fence,
+    .finish_batch = fake_finish_batch,
     .reset = fake_reset,
 };
 
@@ -271,7 +280,8 @@ static void start_queues(void)
 {
 	for (uint32_t i = 0; i < PV_GPU_NR_QUEUES; i++) {
 		struct queue_memory *q = &guest.queues[i];
-		const struct pv_virtq_layout layout = {QUEUE_SIZE, address(q->desc), address(&q->avail), address(&q->used)};
+		const struct pv_virtq_layout layout = {QUEUE_SIZE, address(q->desc), address(&q->avail),
+						       address(&q->used)};
 
 		memset(q, 0, sizeof(*q));
 		assert_int_equal(pv_gpu_queue_start(gpu, i, &layout, 0), PV_OK);
@@ -299,11 +309,10 @@ static int set_up(void **state, struct pv_renderer *renderer)
 	params.loop = loop;
 	if (pv_gpu_create(&params, &gpu) != PV_OK)
 		return -1;
-	if (pv_guest_region_create(&(struct pv_guest_region_params){.guest_addr = BASE,
-								     .size_bytes = sizeof(guest),
-								     .fd = -1,
-								     .memory = &guest},
-				   &region) != PV_OK ||
+	if (pv_guest_region_create(
+		&(struct pv_guest_region_params){
+		    .guest_addr = BASE, .size_bytes = sizeof(guest), .fd = -1, .memory = &guest},
+		&region) != PV_OK ||
 	    pv_guest_map_create(&region, 1, &map) != PV_OK)
 		return -1;
 	pv_guest_region_unref(region);
@@ -363,7 +372,7 @@ static uint32_t run(const void *command, size_t len)
 }
 
 #define RUN(type, ...) run(&(struct type){__VA_ARGS__}, sizeof(struct type))
-#define HDR(command) .hdr = {.type = PV_GPU_CMD_##command}
+#define HDR(command)   .hdr = {.type = PV_GPU_CMD_##command}
 
 static uint32_t create_2d(uint32_t id, uint32_t width, uint32_t height)
 {
@@ -419,10 +428,12 @@ static void fences_hold_the_answer_back_even_of_failed_commands(void **state)
 {
 	(void)state;
 	struct queue_memory *q = &guest.queues[PV_GPU_QUEUE_CONTROL];
-	struct pv_gpu_resource_ref c = {
-	    .hdr = {.type = PV_GPU_CMD_RESOURCE_UNREF, .flags = PV_GPU_FLAG_FENCE | PV_GPU_FLAG_INFO_RING_IDX,
-		    .fence_id = 77, .ctx_id = 5, .ring_idx = 3},
-	    .resource_id = 99};
+	struct pv_gpu_resource_ref c = {.hdr = {.type = PV_GPU_CMD_RESOURCE_UNREF,
+						.flags = PV_GPU_FLAG_FENCE | PV_GPU_FLAG_INFO_RING_IDX,
+						.fence_id = 77,
+						.ctx_id = 5,
+						.ring_idx = 3},
+					.resource_id = 99};
 
 	fake.later = true;
 	announce(PV_GPU_QUEUE_CONTROL, 0, &c, sizeof(c));
@@ -441,8 +452,12 @@ static void fences_hold_the_answer_back_even_of_failed_commands(void **state)
 static void answers_after_a_reset_find_nothing(void **state)
 {
 	(void)state;
-	struct pv_gpu_resource_create_2d c = {.hdr = {.type = PV_GPU_CMD_RESOURCE_CREATE_2D, .flags = PV_GPU_FLAG_FENCE},
-					      .resource_id = 1, .format = 1, .width = 4, .height = 4};
+	struct pv_gpu_resource_create_2d c = {
+	    .hdr = {.type = PV_GPU_CMD_RESOURCE_CREATE_2D, .flags = PV_GPU_FLAG_FENCE},
+	    .resource_id = 1,
+	    .format = 1,
+	    .width = 4,
+	    .height = 4};
 
 	fake.later = true;
 	announce(PV_GPU_QUEUE_CONTROL, 0, &c, sizeof(c));
@@ -509,7 +524,8 @@ static void display_info_waits_for_the_display_that_decides(void **state)
 	assert_int_equal(screen.queries, 2);
 	assert_int_equal(guest.queues[0].used.idx, 0);
 	/* Meanwhile other commands go on. */
-	announce(PV_GPU_QUEUE_CONTROL, 2, &(struct pv_gpu_resource_ref){HDR(RESOURCE_UNREF)}, sizeof(struct pv_gpu_resource_ref));
+	announce(PV_GPU_QUEUE_CONTROL, 2, &(struct pv_gpu_resource_ref){HDR(RESOURCE_UNREF)},
+		 sizeof(struct pv_gpu_resource_ref));
 	pv_gpu_queue_notify(gpu, PV_GPU_QUEUE_CONTROL);
 	assert_int_equal(guest.queues[0].used.idx, 1);
 
@@ -580,7 +596,8 @@ static void pixels_reach_each_head_that_shows_them(void **state)
 	assert_int_equal(set_scanout(0, 1, (struct pv_gpu_wire_rect){0, 0, 40, 32}), PV_GPU_RESP_OK_NODATA);
 	assert_int_equal(set_scanout(1, 1, (struct pv_gpu_wire_rect){32, 8, 32, 16}), PV_GPU_RESP_OK_NODATA);
 	/* A rectangle in the middle, its backing at the same place with the picture's stride. */
-	assert_int_equal(transfer(1, (struct pv_gpu_wire_rect){30, 4, 20, 10}, (4 * 64 + 30) * 4), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(transfer(1, (struct pv_gpu_wire_rect){30, 4, 20, 10}, (4 * 64 + 30) * 4),
+			 PV_GPU_RESP_OK_NODATA);
 	screen.damages = 0;
 	assert_int_equal(flush(1, (struct pv_gpu_wire_rect){30, 4, 20, 10}), PV_GPU_RESP_OK_NODATA);
 	assert_int_equal(screen.damages, 2);
@@ -614,8 +631,10 @@ static void transfers_stay_inside_picture_and_backing(void **state)
 	assert_int_equal(transfer(1, (struct pv_gpu_wire_rect){big, 0, 2, 1}, 0), PV_GPU_RESP_ERR_INVALID_PARAMETER);
 	assert_int_equal(transfer(1, (struct pv_gpu_wire_rect){1, 1, big, big}, 0), PV_GPU_RESP_ERR_INVALID_PARAMETER);
 	assert_int_equal(transfer(1, (struct pv_gpu_wire_rect){0, 0, 256, 256}, 4), PV_GPU_RESP_ERR_INVALID_PARAMETER);
-	assert_int_equal(transfer(1, (struct pv_gpu_wire_rect){0, 0, 1, 1}, UINT64_MAX), PV_GPU_RESP_ERR_INVALID_PARAMETER);
-	assert_int_equal(transfer(1, (struct pv_gpu_wire_rect){0, 0, 1, 1}, sizeof(guest.pixels) - 4), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(transfer(1, (struct pv_gpu_wire_rect){0, 0, 1, 1}, UINT64_MAX),
+			 PV_GPU_RESP_ERR_INVALID_PARAMETER);
+	assert_int_equal(transfer(1, (struct pv_gpu_wire_rect){0, 0, 1, 1}, sizeof(guest.pixels) - 4),
+			 PV_GPU_RESP_OK_NODATA);
 	assert_int_equal(transfer(1, (struct pv_gpu_wire_rect){0, 0, 256, 256}, 0), PV_GPU_RESP_OK_NODATA);
 	assert_int_equal(transfer(2, (struct pv_gpu_wire_rect){0, 0, 1, 1}, 0), PV_GPU_RESP_ERR_INVALID_RESOURCE_ID);
 	assert_int_equal(flush(1, (struct pv_gpu_wire_rect){1, 0, 256, 1}), PV_GPU_RESP_ERR_INVALID_PARAMETER);
@@ -656,7 +675,8 @@ static uint32_t create_blob(uint32_t id, uint64_t size)
 	return run(&c, sizeof(c));
 }
 
-static uint32_t set_scanout_blob(uint32_t scanout, uint32_t id, uint32_t width, uint32_t height, uint32_t stride, uint32_t offset)
+static uint32_t set_scanout_blob(uint32_t scanout, uint32_t id, uint32_t width, uint32_t height, uint32_t stride,
+				 uint32_t offset)
 {
 	return RUN(pv_gpu_set_scanout_blob, HDR(SET_SCANOUT_BLOB), .r = {0, 0, width, height}, .scanout_id = scanout,
 		   .resource_id = id, .width = width, .height = height, .format = PV_GPU_FORMAT_B8G8R8X8,
@@ -670,7 +690,8 @@ static void blobs_are_fetched_when_somebody_looks(void **state)
 
 	assert_int_equal(create_blob(7, 16384), PV_GPU_RESP_OK_NODATA);
 	assert_int_equal(create_blob(8, 16385), PV_GPU_RESP_ERR_INVALID_PARAMETER);
-	assert_int_equal(flush(7, (struct pv_gpu_wire_rect){0, 0, 9999, 9999}), PV_GPU_RESP_OK_NODATA); /* never shown */
+	assert_int_equal(flush(7, (struct pv_gpu_wire_rect){0, 0, 9999, 9999}),
+			 PV_GPU_RESP_OK_NODATA); /* never shown */
 	assert_int_equal(set_scanout_blob(0, 7, 64, 64, 256, 0), PV_GPU_RESP_OK_NODATA);
 	assert_int_equal(set_scanout_blob(0, 7, 64, 64, 256, 4), PV_GPU_RESP_ERR_INVALID_PARAMETER);
 	assert_int_equal(set_scanout_blob(0, 7, 64, 64, 255, 0), PV_GPU_RESP_ERR_INVALID_PARAMETER);
@@ -696,6 +717,70 @@ static void blobs_are_fetched_when_somebody_looks(void **state)
 	pv_frame_unref(kept);
 }
 
+/* A display that looks in the middle of a batch, and the guest that changes memory as soon as it may. */
+static void transfers_take_effect_before_their_answer(void **state)
+{
+	(void)state;
+	struct pv_gpu_transfer_to_host_2d t = {HDR(TRANSFER_TO_HOST_2D), .r = {0, 0, 16, 16}, .resource_id = 1};
+	uint32_t got[16 * 16];
+
+	assert_int_equal(create_2d(1, 16, 16), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(attach_pixels(1), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(set_scanout(0, 1, (struct pv_gpu_wire_rect){0, 0, 16, 16}), PV_GPU_RESP_OK_NODATA);
+	for (uint32_t i = 0; i < 16 * 16; i++)
+		guest.pixels[i] = i + 1;
+
+	/* Overlapping, nested, disjoint, at an unusual place, and one that fails, in one batch. */
+	const struct {
+		struct pv_gpu_wire_rect r;
+		uint64_t offset;
+	} transfers[] = {{{2, 2, 4, 4}, (2 * 16 + 2) * 4}, {{3, 3, 2, 2}, (3 * 16 + 3) * 4},
+			 {{4, 4, 8, 8}, (4 * 16 + 4) * 4}, {{15, 15, 1, 1}, 0},
+			 {{0, 15, 1, 1}, UINT64_MAX / 2},  {{1, 0, 1, 1}, 4}};
+	for (unsigned i = 0; i < PV_ARRAY_LEN(transfers); i++) {
+		t.r = transfers[i].r;
+		t.offset = transfers[i].offset;
+		announce(PV_GPU_QUEUE_CONTROL, i, &t, sizeof(t));
+	}
+	int interrupts_before = interrupts[0];
+	pv_gpu_queue_notify(gpu, PV_GPU_QUEUE_CONTROL);
+	assert_int_equal(interrupts[0], interrupts_before + 1);
+	memset(guest.pixels, 0xff, sizeof(guest.pixels));
+	for (unsigned i = 0; i < PV_ARRAY_LEN(transfers); i++)
+		assert_int_equal(guest.response[i].hdr.type,
+				 i == 4 ? PV_GPU_RESP_ERR_INVALID_PARAMETER : PV_GPU_RESP_OK_NODATA);
+
+	pv_frame_read_xrgb(screen.frame[0], &(struct pv_rect){0, 0, 16, 16}, got, 64);
+	for (uint32_t y = 0; y < 16; y++)
+		for (uint32_t x = 0; x < 16; x++) {
+			bool first = x >= 2 && x < 6 && y >= 2 && y < 6, third = x >= 4 && x < 12 && y >= 4 && y < 12;
+			uint32_t want = first || third || (x == 1 && y == 0) ? y * 16 + x + 1 : 0;
+
+			if (x == 15 && y == 15)
+				want = 1;
+			assert_int_equal(got[y * 16 + x], want);
+		}
+}
+
+static void a_detach_in_the_same_batch_keeps_the_pixels(void **state)
+{
+	(void)state;
+	struct pv_gpu_transfer_to_host_2d t = {HDR(TRANSFER_TO_HOST_2D), .r = {0, 0, 16, 16}, .resource_id = 1};
+	struct pv_gpu_resource_ref detach = {HDR(RESOURCE_DETACH_BACKING), .resource_id = 1};
+	uint32_t pixel;
+
+	assert_int_equal(create_2d(1, 16, 16), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(attach_pixels(1), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(set_scanout(0, 1, (struct pv_gpu_wire_rect){0, 0, 16, 16}), PV_GPU_RESP_OK_NODATA);
+	guest.pixels[5] = 0x123456;
+	announce(PV_GPU_QUEUE_CONTROL, 0, &t, sizeof(t));
+	announce(PV_GPU_QUEUE_CONTROL, 1, &detach, sizeof(detach));
+	pv_gpu_queue_notify(gpu, PV_GPU_QUEUE_CONTROL);
+	guest.pixels[5] = 0;
+	pv_frame_read_xrgb(screen.frame[0], &(struct pv_rect){5, 0, 1, 1}, &pixel, 4);
+	assert_int_equal(pixel, 0x123456);
+}
+
 static void one_blob_has_one_layout_on_all_heads(void **state)
 {
 	(void)state;
@@ -716,8 +801,13 @@ static void one_blob_has_one_layout_on_all_heads(void **state)
 static void cursor(void **state)
 {
 	(void)state;
-	struct pv_gpu_update_cursor c = {.hdr = {.type = PV_GPU_CMD_UPDATE_CURSOR}, .scanout_id = 1, .x = 10,
-					 .y = (uint32_t)-5, .resource_id = 1, .hot_x = 3, .hot_y = 4};
+	struct pv_gpu_update_cursor c = {.hdr = {.type = PV_GPU_CMD_UPDATE_CURSOR},
+					 .scanout_id = 1,
+					 .x = 10,
+					 .y = (uint32_t)-5,
+					 .resource_id = 1,
+					 .hot_x = 3,
+					 .hot_y = 4};
 
 	assert_int_equal(create_2d(1, 64, 64), PV_GPU_RESP_OK_NODATA);
 	assert_int_equal(create_2d(2, 32, 64), PV_GPU_RESP_OK_NODATA);
@@ -795,11 +885,14 @@ static void uuid_and_edid(void **state)
 
 	assert_int_equal(create_2d(1, 1, 1), PV_GPU_RESP_OK_NODATA);
 	assert_int_equal(create_2d(2, 1, 1), PV_GPU_RESP_OK_NODATA);
-	assert_int_equal(RUN(pv_gpu_resource_ref, HDR(RESOURCE_ASSIGN_UUID), .resource_id = 1), PV_GPU_RESP_OK_RESOURCE_UUID);
+	assert_int_equal(RUN(pv_gpu_resource_ref, HDR(RESOURCE_ASSIGN_UUID), .resource_id = 1),
+			 PV_GPU_RESP_OK_RESOURCE_UUID);
 	memcpy(first, guest.response[0].uuid.uuid, 16);
-	assert_int_equal(RUN(pv_gpu_resource_ref, HDR(RESOURCE_ASSIGN_UUID), .resource_id = 1), PV_GPU_RESP_OK_RESOURCE_UUID);
+	assert_int_equal(RUN(pv_gpu_resource_ref, HDR(RESOURCE_ASSIGN_UUID), .resource_id = 1),
+			 PV_GPU_RESP_OK_RESOURCE_UUID);
 	assert_memory_equal(first, guest.response[0].uuid.uuid, 16);
-	assert_int_equal(RUN(pv_gpu_resource_ref, HDR(RESOURCE_ASSIGN_UUID), .resource_id = 2), PV_GPU_RESP_OK_RESOURCE_UUID);
+	assert_int_equal(RUN(pv_gpu_resource_ref, HDR(RESOURCE_ASSIGN_UUID), .resource_id = 2),
+			 PV_GPU_RESP_OK_RESOURCE_UUID);
 	assert_memory_not_equal(first, guest.response[0].uuid.uuid, 16);
 
 	assert_int_equal(RUN(pv_gpu_get_edid, HDR(GET_EDID), .scanout = 1), PV_GPU_RESP_OK_EDID);
@@ -836,6 +929,8 @@ int main(void)
 	    TEST(transfers_stay_inside_picture_and_backing, set_up_2d),
 	    TEST(host_memory_has_a_limit_and_comes_back, set_up_2d),
 	    TEST(blobs_are_fetched_when_somebody_looks, set_up_2d),
+	    TEST(transfers_take_effect_before_their_answer, set_up_2d),
+	    TEST(a_detach_in_the_same_batch_keeps_the_pixels, set_up_2d),
 	    TEST(one_blob_has_one_layout_on_all_heads, set_up_2d),
 	    TEST(cursor, set_up_2d),
 	    TEST(every_wrong_command_gets_an_error, set_up_2d),

@@ -3,9 +3,13 @@
  * Requests: from a virtqueue into a handler, and back when they are done.
  *
  * A request is taken from the ring, its header is copied once, and it lives in a slot of its queue's pool until it is
- * given back. Its id (serial and slot) is what renderers see as op id and fence id: after a reset or a stop the slot has
- * another id, and late answers find nothing. A command with the fence flag is answered when the renderer signals the
- * fence made right after it, failed ones too, because a driver takes the newest fence for all older ones.
+ * given back. Its id (serial and slot) is what renderers see as op id and fence id: after a reset or a stop the slot
+ * has another id, and late answers find nothing. A command with the fence flag is answered when the renderer signals
+ * the fence made right after it, failed ones too, because a driver takes the newest fence for all older ones.
+ *
+ * Answers become visible at the end of a batch, all at once. Until then the driver may not count on anything, so a
+ * renderer may put work off and skip what later commands of the batch make useless (a guest that flips faster than it
+ * is shown).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +18,9 @@
 #include "gpu/gpu_internal.h"
 
 /* Long batches give way to timers and other fds about this often. */
-#define BATCH_BUDGET_NS 4000000
+#define BATCH_BUDGET_NS   4000000
 #define BATCH_CHECK_EVERY 16
+#define MAX_BATCHES       8
 
 #define SLOT_BITS 16
 
@@ -72,6 +77,14 @@ void pv_gpu_raise_interrupt(struct pv_gpu *gpu, struct pv_gpu_queue *queue)
 	gpu->transport->interrupt(gpu->transport_user, (uint32_t)(queue - gpu->queues));
 }
 
+/* Makes finished requests the driver's. What renderers put off to the end of a batch happens before. */
+static void publish(struct pv_gpu *gpu, struct pv_gpu_queue *queue)
+{
+	gpu->renderer->ops->finish_batch(gpu->renderer);
+	pv_virtq_publish(&queue->virtq);
+	pv_gpu_raise_interrupt(gpu, queue);
+}
+
 static void give_back(struct pv_gpu *gpu, struct pv_gpu_request *request)
 {
 	struct pv_gpu_queue *queue = &gpu->queues[request->queue];
@@ -81,7 +94,7 @@ static void give_back(struct pv_gpu *gpu, struct pv_gpu_request *request)
 	if (queue->busy)
 		queue->completed = true;
 	else
-		pv_gpu_raise_interrupt(gpu, queue);
+		publish(gpu, queue);
 }
 
 static void write_response(struct pv_gpu *gpu, struct pv_gpu_request *request, struct pv_gpu_response *response)
@@ -158,9 +171,9 @@ static struct pv_gpu_request *take_request(struct pv_gpu *gpu, uint32_t index, c
 	if (!request) {
 		/* Only a driver that announces a buffer again before it got it back can do this. */
 		if (!queue->virtq.broken)
-			PV_LOG_LIMITED(PV_LOG_ERROR, "gpu",
-				       "queue %u broken until the driver resets it: more requests in flight than it holds",
-				       index);
+			PV_LOG_LIMITED(
+			    PV_LOG_ERROR, "gpu",
+			    "queue %u broken until the driver resets it: more requests in flight than it holds", index);
 		queue->virtq.broken = true;
 		return NULL;
 	}
@@ -204,38 +217,48 @@ static void post_resume(struct pv_gpu *gpu)
 	pv_loop_post(gpu->loop, &gpu->resume);
 }
 
-/* Works off one queue. Returns early, to be resumed, when it takes long. */
-static void run_queue(struct pv_gpu *gpu, uint32_t index)
+/* Takes requests until there are none, or time is up: then false. */
+static bool run_batch(struct pv_gpu *gpu, uint32_t index)
 {
 	struct pv_gpu_queue *queue = &gpu->queues[index];
 	uint64_t *counter = index == PV_GPU_QUEUE_CONTROL ? &gpu->stats.commands : &gpu->stats.cursor_commands;
-	enum pv_status status = PV_PENDING;
 	uint64_t started_ns = 0;
+
+	for (unsigned n = 1; pv_virtq_pop(&queue->virtq, &gpu->chain) == PV_OK; n++) {
+		(*counter)++;
+		execute(gpu, index, &gpu->chain);
+		if (n % BATCH_CHECK_EVERY != 0)
+			continue;
+		uint64_t now_ns = pv_now_ns();
+		if (started_ns == 0)
+			started_ns = now_ns;
+		if (now_ns - started_ns > BATCH_BUDGET_NS)
+			return false;
+	}
+	return true;
+}
+
+/* Works off one queue. Goes on later, after others had their turn, when it takes long. */
+static void run_queue(struct pv_gpu *gpu, uint32_t index)
+{
+	struct pv_gpu_queue *queue = &gpu->queues[index];
+	unsigned batches = 0;
+	bool in_time;
 
 	if (!queue->virtq.running || queue->virtq.broken || queue->busy)
 		return;
-	queue->busy = true;
-	queue->completed = false;
 	pv_virtq_disable_doorbell(&queue->virtq);
 	do {
-		for (unsigned n = 1; (status = pv_virtq_pop(&queue->virtq, &gpu->chain)) == PV_OK; n++) {
-			(*counter)++;
-			execute(gpu, index, &gpu->chain);
-			if (n % BATCH_CHECK_EVERY != 0)
-				continue;
-			uint64_t now_ns = pv_now_ns();
-			if (started_ns == 0)
-				started_ns = now_ns;
-			if (now_ns - started_ns > BATCH_BUDGET_NS) {
-				post_resume(gpu);
-				goto out;
-			}
-		}
-	} while (status == PV_PENDING && pv_virtq_enable_doorbell(&queue->virtq));
-out:
-	queue->busy = false;
-	if (queue->completed)
-		pv_gpu_raise_interrupt(gpu, queue);
+		queue->busy = true;
+		queue->completed = false;
+		in_time = run_batch(gpu, index) && ++batches < MAX_BATCHES;
+		queue->busy = false;
+		if (queue->completed)
+			publish(gpu, queue);
+	} while (in_time && pv_virtq_enable_doorbell(&queue->virtq));
+
+	if (!in_time)
+		post_resume(gpu);
 	if (queue->virtq.broken) {
 		gpu->stats.queue_broken[index] = true;
 		if (gpu->transport && gpu->transport->needs_reset)
@@ -285,7 +308,8 @@ uint16_t pv_gpu_queue_stop(struct pv_gpu *gpu, uint32_t index)
 	return pv_virtq_stop(&queue->virtq);
 }
 
-enum pv_status pv_gpu_queue_start(struct pv_gpu *gpu, uint32_t index, const struct pv_virtq_layout *layout, uint16_t base)
+enum pv_status pv_gpu_queue_start(struct pv_gpu *gpu, uint32_t index, const struct pv_virtq_layout *layout,
+				  uint16_t base)
 {
 	if (index >= PV_GPU_NR_QUEUES)
 		return PV_ERR_ARGUMENT;

@@ -79,6 +79,11 @@ struct pv_renderer_ops {
 				       const struct pv_rect *rect);
 	/* Asks for events->fence_signalled(fence_id) once all ops before this call have taken effect; may come at once. */
 	void (*create_fence)(struct pv_renderer *renderer, uint64_t fence_id, uint32_t ctx_id, uint32_t ring_idx);
+	/*
+	 * Before the answers of a batch are published: what was put off although its op returned PV_OK, and reads guest
+	 * memory or can be noticed by the guest in another way, happens now.
+	 */
+	void (*finish_batch)(struct pv_renderer *renderer);
 	/* The guest's driver is gone: every resource has been destroyed; pending ops and fences are forgotten. */
 	void (*reset)(struct pv_renderer *renderer);
 };

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A 2D resource is a frame that transfers write into. A guest blob has no pixels of its own: its frame fetches them from
- * guest memory when a reader asks (pv_frame_refresh), so flips between blobs that nobody looks at copy nothing.
+ * A 2D resource is a frame that transfers write into. A transfer only marks its rectangle stale; it is fetched when a
+ * reader asks (pv_frame_refresh), and at the end of the batch at the latest, before the guest is told that it is done.
+ * Transfers that a later one of the same batch covers are never carried out.
+ *
+ * A guest blob has no pixels of its own: its frame fetches them when a reader asks, whenever that is, so flips between
+ * blobs that nobody looks at copy nothing.
  */
 #include "render2d/render2d.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,14 +21,18 @@ struct resource {
 	struct render2d *renderer;
 	struct pv_guest_span *spans; /* NULL: no backing */
 	size_t nr_spans;
-	struct pv_frame *frame; /* 2D: always; blob: once it was shown */
-	struct pv_blob_layout layout;
+	uint64_t backing_bytes;
+	struct pv_frame *frame;       /* 2D: always; blob: once it was shown */
+	struct pv_blob_layout layout; /* of the frame in the backing */
+	bool has_pending;             /* 2D: on the list of stale frames that this batch must still fetch */
+	struct resource *next_pending;
 };
 
 struct render2d {
 	struct pv_renderer base;
 	struct pv_guest_map *map; /* counted; NULL: none */
 	struct pv_id_map resources;
+	struct resource *pending;
 };
 
 static struct render2d *to_render2d(struct pv_renderer *renderer)
@@ -46,8 +55,26 @@ static void drop_frame(struct resource *resource)
 	resource->frame = NULL;
 }
 
+/* What a batch has put off for this resource, now. */
+static void finish_pending(struct resource *resource)
+{
+	struct resource **link = &resource->renderer->pending;
+
+	if (!resource->has_pending)
+		return;
+	while (*link != resource)
+		link = &(*link)->next_pending;
+	*link = resource->next_pending;
+	resource->has_pending = false;
+	pv_frame_refresh(resource->frame);
+}
+
 static void free_resource(struct resource *resource)
 {
+	/* Pixels that nobody else holds need not be fetched any more. */
+	if (resource->has_pending && atomic_load_explicit(&resource->frame->refs, memory_order_relaxed) == 1)
+		resource->frame->stale = (struct pv_rect){0};
+	finish_pending(resource);
 	drop_frame(resource);
 	free(resource->spans);
 	free(resource);
@@ -75,6 +102,60 @@ static void set_guest_map(struct pv_renderer *renderer, struct pv_guest_map *map
 	r->map = map;
 }
 
+/* Rows of `row_bytes` from the backing, `from_stride` apart, to `dst`, `to_stride` apart. */
+static enum pv_status copy_rows(const struct resource *resource, uint64_t offset, uint32_t from_stride, uint8_t *dst,
+				uint32_t to_stride, uint32_t row_bytes, uint32_t rows)
+{
+	struct pv_guest_cursor cursor;
+	uint64_t last;
+
+	if (!resource->spans)
+		return PV_ERR_GUEST;
+	if (!pv_add_u64(offset, (uint64_t)from_stride * rows, &last))
+		return PV_ERR_GUEST;
+	pv_guest_cursor_init(&cursor, resource->renderer->map, resource->spans, resource->nr_spans);
+	/* Whole rows lie back to back on both sides: one copy. */
+	if (row_bytes == from_stride && row_bytes == to_stride)
+		return pv_guest_cursor_read(&cursor, offset, dst, (uint64_t)row_bytes * rows);
+	for (uint32_t y = 0; y < rows; y++) {
+		enum pv_status status = pv_guest_cursor_read(&cursor, offset + (uint64_t)y * from_stride,
+							     dst + (size_t)y * to_stride, row_bytes);
+		if (status != PV_OK)
+			return status;
+	}
+	return PV_OK;
+}
+
+static void refresh_frame(struct pv_frame *frame, const struct pv_rect *stale)
+{
+	const struct resource *resource = frame->refresh_user;
+	const struct pv_blob_layout *l = &resource->layout;
+	uint64_t offset = l->offset_bytes + (uint64_t)stale->y * l->stride_bytes + (uint64_t)stale->x * 4;
+
+	if (copy_rows(resource, offset, l->stride_bytes,
+		      frame->pixels + (size_t)stale->y * frame->stride_bytes + (size_t)stale->x * 4,
+		      frame->stride_bytes, stale->width * 4, stale->height) != PV_OK)
+		PV_LOG_LIMITED(PV_LOG_WARNING, "2d",
+			       "resource %u is shown but has no guest memory; the old picture stays",
+			       resource->info.id);
+}
+
+/* The resource's frame from now on, with nothing of an earlier one in it. */
+static enum pv_status make_frame(struct resource *resource, const struct pv_blob_layout *layout)
+{
+	struct pv_frame *frame;
+	enum pv_status status = pv_frame_create(layout->width, layout->height, layout->format, &frame);
+
+	if (status != PV_OK)
+		return status;
+	drop_frame(resource);
+	frame->refresh = refresh_frame;
+	frame->refresh_user = resource;
+	resource->frame = frame;
+	resource->layout = *layout;
+	return PV_OK;
+}
+
 static enum pv_status resource_create(struct pv_renderer *renderer, uint64_t op_id, const struct pv_resource_info *info)
 {
 	struct render2d *r = to_render2d(renderer);
@@ -87,7 +168,10 @@ static enum pv_status resource_create(struct pv_renderer *renderer, uint64_t op_
 	resource->info = *info;
 	resource->renderer = r;
 	if (info->kind == PV_RESOURCE_2D)
-		status = pv_frame_create(info->width, info->height, info->format, &resource->frame);
+		status = make_frame(resource, &(struct pv_blob_layout){.format = info->format,
+								       .width = info->width,
+								       .height = info->height,
+								       .stride_bytes = info->width * 4});
 	if (status == PV_OK)
 		status = pv_id_map_add(&r->resources, info->id, resource);
 	if (status != PV_OK)
@@ -123,9 +207,13 @@ static enum pv_status attach_backing(struct pv_renderer *renderer, uint64_t op_i
 		else if (spans[i].len > 0)
 			copy[n++] = spans[i];
 	}
+	finish_pending(resource);
 	free(resource->spans);
 	resource->spans = copy;
 	resource->nr_spans = n;
+	resource->backing_bytes = 0;
+	for (size_t i = 0; i < n; i++)
+		resource->backing_bytes += copy[i].len;
 	return PV_OK;
 }
 
@@ -135,33 +223,44 @@ static void detach_backing(struct pv_renderer *renderer, uint32_t resource_id)
 
 	if (!resource)
 		return;
+	finish_pending(resource);
 	free(resource->spans);
 	resource->spans = NULL;
 	resource->nr_spans = 0;
+	resource->backing_bytes = 0;
 }
 
-/* Rows of `row_bytes` from the backing, `from_stride` apart, to `dst`, `to_stride` apart. */
-static enum pv_status copy_rows(const struct resource *resource, uint64_t offset, uint32_t from_stride, uint8_t *dst,
-				uint32_t to_stride, uint32_t row_bytes, uint32_t rows)
+static bool contains(const struct pv_rect *outer, const struct pv_rect *inner)
 {
-	struct pv_guest_cursor cursor;
-	uint64_t last;
+	return inner->x >= outer->x && inner->y >= outer->y && inner->x + inner->width <= outer->x + outer->width &&
+	       inner->y + inner->height <= outer->y + outer->height;
+}
 
-	if (!resource->spans)
-		return PV_ERR_GUEST;
-	if (!pv_add_u64(offset, (uint64_t)from_stride * rows, &last))
-		return PV_ERR_GUEST;
-	pv_guest_cursor_init(&cursor, resource->renderer->map, resource->spans, resource->nr_spans);
-	/* Whole rows lie back to back on both sides: one copy. */
-	if (row_bytes == from_stride && row_bytes == to_stride)
-		return pv_guest_cursor_read(&cursor, offset, dst, (uint64_t)row_bytes * rows);
-	for (uint32_t y = 0; y < rows; y++) {
-		enum pv_status status = pv_guest_cursor_read(&cursor, offset + (uint64_t)y * from_stride,
-							     dst + (size_t)y * to_stride, row_bytes);
-		if (status != PV_OK)
-			return status;
+static bool is_backed(const struct resource *resource)
+{
+	for (size_t i = 0; i < resource->nr_spans; i++)
+		if (!pv_guest_map_resolve(resource->renderer->map, resource->spans[i].addr, resource->spans[i].len))
+			return false;
+	return resource->nr_spans > 0;
+}
+
+/* Puts the rectangle off to the end of the batch, together with what waits there already. */
+static void put_off(struct resource *resource, const struct pv_rect *rect)
+{
+	struct pv_frame *frame = resource->frame;
+
+	if (pv_rect_is_empty(&frame->stale) || contains(rect, &frame->stale)) {
+		frame->stale = *rect;
+	} else if (!contains(&frame->stale, rect)) {
+		/* The union could have pixels that the guest did not ask for. */
+		pv_frame_refresh(frame);
+		frame->stale = *rect;
 	}
-	return PV_OK;
+	if (resource->has_pending)
+		return;
+	resource->has_pending = true;
+	resource->next_pending = resource->renderer->pending;
+	resource->renderer->pending = resource;
 }
 
 static enum pv_status transfer_to_host(struct pv_renderer *renderer, uint64_t op_id, const struct pv_transfer *transfer)
@@ -173,23 +272,18 @@ static enum pv_status transfer_to_host(struct pv_renderer *renderer, uint64_t op
 	if (PV_NEVER(!resource || resource->info.kind != PV_RESOURCE_2D))
 		return PV_ERR_ARGUMENT;
 	struct pv_frame *frame = resource->frame;
-	/* The backing has the picture's own stride (5.7.6.8). */
-	return copy_rows(resource, transfer->offset_bytes, frame->stride_bytes,
-			 frame->pixels + (size_t)r->y * frame->stride_bytes + (size_t)r->x * 4, frame->stride_bytes,
-			 r->width * 4, r->height);
-}
+	uint64_t usual_offset = (uint64_t)r->y * frame->stride_bytes + (uint64_t)r->x * 4;
+	uint64_t end = usual_offset + (uint64_t)(r->height - 1) * frame->stride_bytes + (uint64_t)r->width * 4;
 
-static void refresh_blob(struct pv_frame *frame, const struct pv_rect *stale)
-{
-	const struct resource *resource = frame->refresh_user;
-	const struct pv_blob_layout *l = &resource->layout;
-	uint64_t offset = l->offset_bytes + (uint64_t)stale->y * l->stride_bytes + (uint64_t)stale->x * 4;
-
-	if (copy_rows(resource, offset, l->stride_bytes,
-		      frame->pixels + (size_t)stale->y * frame->stride_bytes + (size_t)stale->x * 4,
-		      frame->stride_bytes, stale->width * 4, stale->height) != PV_OK)
-		PV_LOG_LIMITED(PV_LOG_WARNING, "2d", "blob %u is shown but has no guest memory; the old picture stays",
-			       resource->info.id);
+	if (transfer->offset_bytes == usual_offset && end <= resource->backing_bytes && is_backed(resource)) {
+		put_off(resource, r);
+		return PV_OK;
+	}
+	/* Any other place in the backing, which has the picture's own stride (5.7.6.8); or one that is not all there.
+	 */
+	finish_pending(resource);
+	return copy_rows(resource, transfer->offset_bytes, frame->stride_bytes, frame->pixels + usual_offset,
+			 frame->stride_bytes, r->width * 4, r->height);
 }
 
 static bool same_layout(const struct pv_blob_layout *a, const struct pv_blob_layout *b)
@@ -206,16 +300,10 @@ static enum pv_status get_frame(struct pv_renderer *renderer, uint32_t resource_
 	if (PV_NEVER(!resource || (resource->info.kind == PV_RESOURCE_2D) != (layout == NULL)))
 		return PV_ERR_ARGUMENT;
 	if (layout && !(resource->frame && same_layout(&resource->layout, layout))) {
-		struct pv_frame *frame;
-		enum pv_status status = pv_frame_create(layout->width, layout->height, layout->format, &frame);
+		enum pv_status status = make_frame(resource, layout);
 
 		if (status != PV_OK)
 			return status;
-		drop_frame(resource);
-		frame->refresh = refresh_blob;
-		frame->refresh_user = resource;
-		resource->frame = frame;
-		resource->layout = *layout;
 	}
 	if (layout)
 		resource->frame->stale = (struct pv_rect){.width = layout->width, .height = layout->height};
@@ -248,6 +336,14 @@ static void create_fence(struct pv_renderer *renderer, uint64_t fence_id, uint32
 	renderer->events.fence_signalled(renderer->events.user, fence_id);
 }
 
+static void finish_batch(struct pv_renderer *renderer)
+{
+	struct render2d *r = to_render2d(renderer);
+
+	while (r->pending)
+		finish_pending(r->pending);
+}
+
 static void reset(struct pv_renderer *renderer)
 {
 	(void)renderer; /* nothing is ever pending here */
@@ -265,6 +361,7 @@ static const struct pv_renderer_ops render2d_ops = {
     .get_frame = get_frame,
     .update_frame = update_frame,
     .create_fence = create_fence,
+    .finish_batch = finish_batch,
     .reset = reset,
 };
 

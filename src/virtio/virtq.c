@@ -78,16 +78,13 @@ enum pv_status pv_virtq_start(struct pv_virtq *virtq, const struct pv_virtq_layo
 			      uint64_t features, struct pv_guest_map *map)
 {
 	if (layout->size == 0 || layout->size > PV_VIRTQ_MAX_SIZE || (layout->size & (layout->size - 1)) != 0) {
-		PV_LOG_LIMITED(PV_LOG_ERROR, "virtio", "a queue size of %u is not a power of two up to %d", layout->size,
-			       PV_VIRTQ_MAX_SIZE);
+		PV_LOG_LIMITED(PV_LOG_ERROR, "virtio", "a queue size of %u is not a power of two up to %d",
+			       layout->size, PV_VIRTQ_MAX_SIZE);
 		return PV_ERR_GUEST;
 	}
 	(void)pv_virtq_stop(virtq);
-	*virtq = (struct pv_virtq){.layout = *layout,
-				   .map = map,
-				   .features = features,
-				   .next_avail = base,
-				   .next_used = base};
+	*virtq = (struct pv_virtq){
+	    .layout = *layout, .map = map, .features = features, .next_avail = base, .next_used = base};
 	enum pv_status status = map ? find_rings(virtq) : break_queue(virtq, "there is no guest memory");
 	if (status != PV_OK) {
 		virtq->map = NULL;
@@ -232,6 +229,13 @@ void pv_virtq_push(struct pv_virtq *virtq, uint16_t head, uint32_t written_len)
 	struct used_elem elem = {.id = head, .len = written_len};
 	memcpy((uint8_t *)virtq->used + 4 + sizeof(elem) * (size_t)slot, &elem, sizeof(elem));
 	virtq->next_used++;
+}
+
+void pv_virtq_publish(struct pv_virtq *virtq)
+{
+	/* A broken queue's answers from before are still the driver's. */
+	if (!virtq->running || !virtq->used)
+		return;
 	atomic_store_explicit(ring_u16(virtq->used, 2), virtq->next_used, memory_order_release);
 }
 
@@ -246,7 +250,8 @@ bool pv_virtq_needs_interrupt(struct pv_virtq *virtq)
 
 		virtq->signalled_used = virtq->next_used;
 		virtq->signalled_used_valid = true;
-		return any && !(atomic_load_explicit(ring_u16(virtq->avail, 0), memory_order_relaxed) & AVAIL_NO_INTERRUPT);
+		return any &&
+		       !(atomic_load_explicit(ring_u16(virtq->avail, 0), memory_order_relaxed) & AVAIL_NO_INTERRUPT);
 	}
 
 	uint16_t event =
@@ -277,7 +282,8 @@ bool pv_virtq_enable_doorbell(struct pv_virtq *virtq)
 				      virtq->next_avail, memory_order_relaxed);
 	else
 		atomic_store_explicit(ring_u16(virtq->used, 0), 0, memory_order_relaxed);
-	/* Our wish before the look at the index; partner: the driver's barrier between its index and its look at our wish. */
+	/* Our wish before the look at the index; partner: the driver's barrier between its index and its look at our
+	 * wish. */
 	atomic_thread_fence(memory_order_seq_cst);
 	return load_avail_index(virtq) != virtq->next_avail;
 }

@@ -54,9 +54,14 @@ PV_MUST_USE enum pv_status pv_virtq_remap(struct pv_virtq *virtq, struct pv_gues
 
 /* PV_OK: a request. PV_PENDING: none. PV_ERR_GUEST: the queue is broken (and logged once). */
 PV_MUST_USE enum pv_status pv_virtq_pop(struct pv_virtq *virtq, struct pv_virtq_chain *chain);
-/* Gives a request back with `written_len` bytes written to it. Ignored when not running or broken. */
+/*
+ * Gives a request back with `written_len` bytes written to it; the driver sees it with the next publish. Ignored when not
+ * running or broken.
+ */
 void pv_virtq_push(struct pv_virtq *virtq, uint16_t head, uint32_t written_len);
-/* True if the driver wants an interrupt for what was pushed since the last call. */
+/* Everything pushed so far is the driver's from now on, the memory of the requests included. */
+void pv_virtq_publish(struct pv_virtq *virtq);
+/* True if the driver wants an interrupt for what was published since the last call. */
 bool pv_virtq_needs_interrupt(struct pv_virtq *virtq);
 
 /*

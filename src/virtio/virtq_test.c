@@ -11,7 +11,7 @@
 #include "base/log.h"
 
 /* A driver's side, in one array of guest memory that starts at guest address BASE. */
-#define BASE 0x10000000ull
+#define BASE       0x10000000ull
 #define QUEUE_SIZE 8
 
 struct desc {
@@ -61,11 +61,10 @@ static int set_up(void **state)
 	struct pv_guest_region *region;
 
 	memset(&guest, 0, sizeof(guest));
-	if (pv_guest_region_create(&(struct pv_guest_region_params){.guest_addr = BASE,
-								     .size_bytes = sizeof(guest),
-								     .fd = -1,
-								     .memory = &guest},
-				   &region) != PV_OK ||
+	if (pv_guest_region_create(
+		&(struct pv_guest_region_params){
+		    .guest_addr = BASE, .size_bytes = sizeof(guest), .fd = -1, .memory = &guest},
+		&region) != PV_OK ||
 	    pv_guest_map_create(&region, 1, &map) != PV_OK)
 		return -1;
 	pv_guest_region_unref(region);
@@ -78,6 +77,12 @@ static int tear_down(void **state)
 	pv_virtq_stop(&q);
 	pv_guest_map_unref(map);
 	return 0;
+}
+
+static void give_back(uint16_t head, uint32_t len)
+{
+	pv_virtq_push(&q, head, len);
+	pv_virtq_publish(&q);
 }
 
 static void announce(uint16_t head)
@@ -104,11 +109,11 @@ static void chains_come_in_order_and_go_back(void **state)
 	assert_int_equal(chain.spans[2].addr, address(guest.data + 16));
 
 	/* Many times round: the 16-bit indices wrap. */
-	pv_virtq_push(&q, 3, 7);
+	give_back(3, 7);
 	for (int i = 0; i < 70000; i++) {
 		announce(1);
 		assert_int_equal(pv_virtq_pop(&q, &chain), PV_OK);
-		pv_virtq_push(&q, chain.head, 1);
+		give_back(chain.head, 1);
 		assert_true(pv_virtq_needs_interrupt(&q));
 		assert_int_equal(guest.used.idx, guest.avail.idx);
 	}
@@ -149,7 +154,10 @@ static void impossible_chains_break_the_queue(void **state)
 	    {"table outside memory", {{0x10, 16, INDIRECT, 0}}, {good}, 0},
 	    {"table address wraps", {{UINT64_MAX - 8, 16, INDIRECT, 0}}, {good}, 0},
 	    {"indirect and next", {{address(guest.table), 16, INDIRECT | NEXT, 1}}, {good}, 0},
-	    {"indirect in indirect", {{address(guest.table), 16, INDIRECT, 0}}, {{address(guest.table), 16, INDIRECT, 0}}, 0},
+	    {"indirect in indirect",
+	     {{address(guest.table), 16, INDIRECT, 0}},
+	     {{address(guest.table), 16, INDIRECT, 0}},
+	     0},
 	    {"loop in a table", {{address(guest.table), 32, INDIRECT, 0}}, {{BASE, 4, NEXT, 1}, {BASE, 4, NEXT, 0}}, 0},
 	    {"next behind a table", {{address(guest.table), 16, INDIRECT, 0}}, {{BASE, 4, NEXT, 1}}, 0},
 	};
@@ -167,7 +175,7 @@ static void impossible_chains_break_the_queue(void **state)
 		guest.desc[0] = good;
 		announce(0);
 		assert_int_equal(pv_virtq_pop(&q, &chain), PV_ERR_GUEST);
-		pv_virtq_push(&q, 0, 0);
+		give_back(0, 0);
 		assert_int_equal(guest.used.idx, 0);
 		assert_false(pv_virtq_needs_interrupt(&q));
 	}
@@ -189,8 +197,13 @@ static void impossible_rings_are_refused(void **state)
 	(void)state;
 	const uint64_t d = address(guest.desc), a = address(&guest.avail), u = address(&guest.used);
 	const struct pv_virtq_layout layouts[] = {
-	    {0, d, a, u},		 {7, d, a, u},	 {2048, d, a, u},     {QUEUE_SIZE, d, 0, u},
-	    {QUEUE_SIZE, d, a, u + 1},	 {QUEUE_SIZE, UINT64_MAX, a, u},	      {QUEUE_SIZE, d, a + 1, u},
+	    {0, d, a, u},
+	    {7, d, a, u},
+	    {2048, d, a, u},
+	    {QUEUE_SIZE, d, 0, u},
+	    {QUEUE_SIZE, d, a, u + 1},
+	    {QUEUE_SIZE, UINT64_MAX, a, u},
+	    {QUEUE_SIZE, d, a + 1, u},
 	    {QUEUE_SIZE, d, a, BASE + sizeof(guest) - 8},
 	};
 
@@ -208,14 +221,14 @@ static void event_idx_interrupts_when_it_is_passed(void **state)
 	guest.desc[0] = (struct desc){address(guest.data), 4, WRITE, 0};
 
 	guest.avail.used_event = 0;
-	pv_virtq_push(&q, 0, 0);
+	give_back(0, 0);
 	assert_true(pv_virtq_needs_interrupt(&q));
 	guest.avail.used_event = 2; /* wants to hear after the third */
-	pv_virtq_push(&q, 0, 0);
+	give_back(0, 0);
 	assert_false(pv_virtq_needs_interrupt(&q));
-	pv_virtq_push(&q, 0, 0);
+	give_back(0, 0);
 	assert_true(pv_virtq_needs_interrupt(&q));
-	pv_virtq_push(&q, 0, 0);
+	give_back(0, 0);
 	assert_false(pv_virtq_needs_interrupt(&q));
 
 	/* The doorbell: we say where we are, and notice what slipped in. */
@@ -228,16 +241,29 @@ static void event_idx_interrupts_when_it_is_passed(void **state)
 	assert_int_equal(guest.used.avail_event, 1);
 }
 
+static void the_driver_sees_what_is_published(void **state)
+{
+	(void)state;
+	start(0);
+	pv_virtq_push(&q, 3, 1);
+	pv_virtq_push(&q, 5, 2);
+	assert_int_equal(guest.used.idx, 0);
+	pv_virtq_publish(&q);
+	assert_int_equal(guest.used.idx, 2);
+	assert_int_equal(guest.used.ring[1].id, 5);
+	assert_int_equal(guest.used.ring[1].len, 2);
+}
+
 static void flags_silence_both_sides(void **state)
 {
 	(void)state;
 	start(0);
 	guest.avail.flags = 1;
-	pv_virtq_push(&q, 0, 0);
+	give_back(0, 0);
 	assert_false(pv_virtq_needs_interrupt(&q));
 	guest.avail.flags = 0;
 	assert_false(pv_virtq_needs_interrupt(&q)); /* nothing new */
-	pv_virtq_push(&q, 0, 0);
+	give_back(0, 0);
 	assert_true(pv_virtq_needs_interrupt(&q));
 	pv_virtq_disable_doorbell(&q);
 	assert_int_equal(guest.used.flags, 1);
@@ -268,6 +294,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(impossible_chains_break_the_queue, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(impossible_rings_are_refused, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(event_idx_interrupts_when_it_is_passed, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(the_driver_sees_what_is_published, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(flags_silence_both_sides, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(memory_that_leaves_breaks_a_running_queue, set_up, tear_down),
 	};
