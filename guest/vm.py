@@ -381,6 +381,10 @@ class Machine:
             # Made beforehand, with its progress on the terminal.
             if subprocess.run([*program, "--version"], stdout=subprocess.DEVNULL, check=False).returncode:
                 raise GuestError("the root with QEMU 7.2 could not be made")
+            # Its vhost-user devices want KVM; see the script.
+            script = str(pathlib.Path(__file__).with_name("qemu72.gdb"))
+            if any("vhost-user" in word for word in gpu or ()):
+                program[-1:] = ["gdb", "-q", "-nx", "-batch", "-x", script, "--args", program[-1]]
         elif qemu == "11":
             program = ["qemu-system-x86_64"]
         else:
