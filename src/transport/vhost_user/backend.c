@@ -18,9 +18,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
-#include "base/socket.h"
 
 #define MODULE "vhost-user"
 
@@ -54,25 +54,12 @@ enum pv_status pv_vhost_backend_init(struct pv_vhost_backend *backend, const str
 {
 	memset(backend, 0, sizeof(*backend));
 	backend->params = *params;
-	if (params->window_fd >= 0 && fstat(params->window_fd, &backend->window_file) < 0)
-		return PV_ERR_HOST;
-	return PV_OK;
-}
-
-static void drop_slots(struct pv_vhost_slot *slots, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		pv_guest_region_unref(slots[i].region);
-		slots[i] = (struct pv_vhost_slot){0};
-	}
+	return pv_vhost_memory_table_init(&backend->memory, params->window_fd);
 }
 
 void pv_vhost_backend_finish(struct pv_vhost_backend *backend)
 {
-	drop_slots(backend->slots, backend->nr_slots);
-	backend->nr_slots = 0;
-	pv_guest_map_unref(backend->map);
-	backend->map = NULL;
+	pv_vhost_memory_table_finish(&backend->memory);
 }
 
 bool pv_vhost_backend_is_waiting(const struct pv_vhost_backend *backend)
@@ -161,15 +148,6 @@ static bool any_ring_started(const struct pv_vhost_backend *backend)
 
 /* The window. */
 
-static bool is_window_in_table(const struct pv_vhost_backend *backend)
-{
-	for (size_t i = 0; i < backend->nr_slots; i++) {
-		if (!backend->slots[i].region)
-			return true;
-	}
-	return false;
-}
-
 /* The front end may drop the mapping with the device: what we know of it ends when the last ring stops. */
 static void forget_window(struct pv_vhost_backend *backend)
 {
@@ -188,7 +166,7 @@ static void ask_for_window(struct pv_vhost_backend *backend)
 	    !backend->rings[PV_GPU_QUEUE_CONTROL].running || !backend->params.ops->has_channel(backend->params.user))
 		return;
 	/* A machine that was paused keeps the mapping, and shows it to us as a region. */
-	if (is_window_in_table(backend)) {
+	if (pv_vhost_memory_table_has_window(&backend->memory)) {
 		backend->window = PV_VHOST_WINDOW_MAPPED;
 		return;
 	}
@@ -276,7 +254,7 @@ static const char *update_ring(struct pv_vhost_backend *backend, uint32_t index)
 		stop_ring(backend, index);
 		return NULL;
 	}
-	gap = locate_ring(ring, backend->map);
+	gap = locate_ring(ring, backend->memory.map);
 	if (gap)
 		stop_ring(backend, index);
 	if (gap || ring->running)
@@ -402,133 +380,57 @@ static enum pv_status set_vring_enable(struct pv_vhost_backend *backend, const s
 
 /* Memory. */
 
-/* PV_OK: *out is a slot that owns a region, or stands for our window. `fd` is borrowed. */
-static enum pv_status make_slot(const struct pv_vhost_backend *backend, const struct pv_vhost_region *where, int fd,
-				struct pv_vhost_slot *out)
+/* The message that changed memory waits until the device uses the new map. */
+static enum pv_status memory_changed(struct pv_vhost_backend *backend, const struct pv_vhost_message *message)
 {
-	struct pv_guest_region_params params = {.guest_addr = where->guest_addr,
-						.size_bytes = where->size_bytes,
-						.user_addr = where->user_addr,
-						.fd = fd,
-						.fd_offset = where->mmap_offset};
-	struct stat file;
+	struct pv_guest_map *map = backend->memory.map;
 
-	*out = (struct pv_vhost_slot){.where = *where};
-	if (backend->params.window_fd >= 0 && fstat(fd, &file) == 0 && file.st_dev == backend->window_file.st_dev &&
-	    file.st_ino == backend->window_file.st_ino)
-		return PV_OK;
-	return pv_guest_region_create(&params, &out->region);
-}
-
-static enum pv_status make_map(const struct pv_vhost_slot *slots, size_t n, struct pv_guest_map **out)
-{
-	struct pv_guest_region *regions[PV_VHOST_MAX_MEM_SLOTS];
-	size_t nr_regions = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		if (slots[i].region)
-			regions[nr_regions++] = slots[i].region;
-	}
-	return pv_guest_map_create(regions, nr_regions, out);
-}
-
-/* The message that brought the new memory waits until the device uses it. */
-static enum pv_status change_map(struct pv_vhost_backend *backend, const struct pv_vhost_message *message,
-				 struct pv_guest_map *take_map)
-{
 	for (uint32_t i = 0; i < PV_GPU_NR_QUEUES; i++) {
-		if (backend->rings[i].running && find_gap(&backend->rings[i].layout, take_map))
+		if (backend->rings[i].running && find_gap(&backend->rings[i].layout, map))
 			stop_ring(backend, i);
 	}
 	(void)submit_and_wait(
 	    backend, message,
-	    (struct pv_vhost_op){.kind = PV_VHOST_OP_SET_MAP, .take_fd = -1, .take_map = pv_guest_map_ref(take_map)},
-	    0);
-	pv_guest_map_unref(backend->map);
-	backend->map = take_map;
+	    (struct pv_vhost_op){.kind = PV_VHOST_OP_SET_MAP, .take_fd = -1, .take_map = pv_guest_map_ref(map)}, 0);
 	/* A ring that lost its memory waits for it; that is nobody's mistake. */
 	for (uint32_t i = 0; i < PV_GPU_NR_QUEUES; i++)
 		(void)update_ring(backend, i);
 	return PV_OK;
 }
 
-/* Guest memory has logged what is wrong with the region. */
-static enum pv_status refuse_region(struct pv_vhost_backend *backend, const struct pv_vhost_message *message)
+static enum pv_status change_memory(struct pv_vhost_backend *backend, const struct pv_vhost_message *message,
+				    enum pv_status status)
 {
-	pv_log(PV_LOG_DEBUG, MODULE, "%s: refused", pv_vhost_request_name(message->request));
-	return message->need_reply ? reply_u64(backend, message->request, 1) : PV_ERR_PEER;
-}
-
-static enum pv_status set_mem_table(struct pv_vhost_backend *backend, struct pv_vhost_message *message)
-{
-	struct pv_vhost_slot slots[PV_VHOST_MAX_TABLE_REGIONS];
-	struct pv_guest_map *map;
-	enum pv_status status = PV_OK;
-	size_t n = 0;
-
-	while (status == PV_OK && n < message->memory.nr_regions) {
-		status = make_slot(backend, &message->memory.regions[n], message->fds[n], &slots[n]);
-		if (status == PV_OK)
-			n++;
-	}
-	if (status == PV_OK)
-		status = make_map(slots, n, &map);
-	if (status != PV_OK) {
-		drop_slots(slots, n);
-		return refuse_region(backend, message);
-	}
-	drop_slots(backend->slots, backend->nr_slots);
-	memcpy(backend->slots, slots, n * sizeof(slots[0]));
-	backend->nr_slots = n;
-	return change_map(backend, message, map);
-}
-
-static enum pv_status add_mem_reg(struct pv_vhost_backend *backend, struct pv_vhost_message *message)
-{
-	struct pv_vhost_slot *slot = &backend->slots[backend->nr_slots];
-	struct pv_guest_map *map;
-	enum pv_status status;
-
-	if (backend->nr_slots == PV_VHOST_MAX_MEM_SLOTS)
-		return REFUSE(backend, message, "region at 0x%" PRIx64 ": all %d slots are in use",
-			      message->region.guest_addr, PV_VHOST_MAX_MEM_SLOTS);
-	status = make_slot(backend, &message->region, message->fds[0], slot);
-	if (status == PV_OK) {
-		status = make_map(backend->slots, backend->nr_slots + 1, &map);
-		if (status != PV_OK)
-			drop_slots(slot, 1);
-	}
-	if (status != PV_OK)
-		return refuse_region(backend, message);
-	backend->nr_slots++;
-	return change_map(backend, message, map);
-}
-
-static enum pv_status rem_mem_reg(struct pv_vhost_backend *backend, struct pv_vhost_message *message)
-{
-	const struct pv_vhost_region *wanted = &message->region;
-	struct pv_vhost_slot *slots = backend->slots;
-	struct pv_guest_map *map;
-	size_t i = 0;
-
-	while (i < backend->nr_slots &&
-	       (slots[i].where.guest_addr != wanted->guest_addr || slots[i].where.size_bytes != wanted->size_bytes ||
-		slots[i].where.user_addr != wanted->user_addr))
-		i++;
-	if (i == backend->nr_slots)
+	switch (status) {
+	case PV_OK:
+		return memory_changed(backend, message);
+	case PV_ERR_NO_MEMORY:
+		return REFUSE(backend, message, "all %d slots are in use, or there is no memory",
+			      PV_VHOST_MAX_MEM_SLOTS);
+	case PV_ERR_ARGUMENT:
 		return REFUSE(backend, message, "region at 0x%" PRIx64 ", size 0x%" PRIx64 ": there is none",
-			      wanted->guest_addr, wanted->size_bytes);
-
-	struct pv_vhost_slot removed = slots[i];
-	slots[i] = slots[backend->nr_slots - 1];
-	enum pv_status status = make_map(slots, backend->nr_slots - 1, &map);
-	if (status != PV_OK) {
-		slots[i] = removed;
-		return refuse_region(backend, message);
+			      message->region.guest_addr, message->region.size_bytes);
+	default:
+		/* Guest memory has logged what is wrong with the region. */
+		return message->need_reply ? reply_u64(backend, message->request, 1) : PV_ERR_PEER;
 	}
-	slots[--backend->nr_slots] = (struct pv_vhost_slot){0};
-	drop_slots(&removed, 1);
-	return change_map(backend, message, map);
+}
+
+static enum pv_status set_mem_table(struct pv_vhost_backend *backend, const struct pv_vhost_message *message)
+{
+	return change_memory(backend, message,
+			     pv_vhost_memory_table_replace(&backend->memory, &message->memory, message->fds));
+}
+
+static enum pv_status add_mem_reg(struct pv_vhost_backend *backend, const struct pv_vhost_message *message)
+{
+	return change_memory(backend, message,
+			     pv_vhost_memory_table_add(&backend->memory, &message->region, message->fds[0]));
+}
+
+static enum pv_status rem_mem_reg(struct pv_vhost_backend *backend, const struct pv_vhost_message *message)
+{
+	return change_memory(backend, message, pv_vhost_memory_table_remove(&backend->memory, &message->region));
 }
 
 /* Device state. */

@@ -7,14 +7,11 @@
 #ifndef PV_TRANSPORT_VHOST_USER_BACKEND_H
 #define PV_TRANSPORT_VHOST_USER_BACKEND_H
 
-#include <sys/stat.h>
-
 #include "base/log.h"
 #include "transport/vhost_user/device_side.h"
+#include "transport/vhost_user/memory_table.h"
 #include "transport/vhost_user/message.h"
 
-/* As many as QEMU has; it asks for the smaller number of the two. */
-#define PV_VHOST_MAX_MEM_SLOTS 512
 /* The most operations that one message can cause: both rings stop and start around a change of memory. */
 #define PV_VHOST_MAX_OPS_PER_MESSAGE 8
 #define PV_VHOST_MAX_REPLY_BYTES     (sizeof(struct pv_vhost_header) + sizeof(struct pv_vhost_shmem_config))
@@ -40,11 +37,6 @@ struct pv_vhost_backend_params {
 	uint64_t window_bytes;
 };
 
-struct pv_vhost_slot {
-	struct pv_vhost_region where;
-	struct pv_guest_region *region; /* NULL: it is our own window, which guest addresses must not lead to */
-};
-
 struct pv_vhost_ring {
 	uint32_t size; /* 0: not set */
 	bool has_addr;
@@ -66,16 +58,13 @@ enum pv_vhost_window {
 
 struct pv_vhost_backend {
 	struct pv_vhost_backend_params params;
-	struct stat window_file;
 	uint64_t protocol_features, features;
 	uint8_t device_status;
 	bool has_console;
 	/* All rings were stopped, features were set, and no ring has been started since. */
 	bool after_full_stop;
 	struct pv_vhost_ring rings[PV_GPU_NR_QUEUES];
-	struct pv_vhost_slot slots[PV_VHOST_MAX_MEM_SLOTS];
-	size_t nr_slots;
-	struct pv_guest_map *map; /* of all slots; NULL: none yet */
+	struct pv_vhost_memory_table memory;
 	enum pv_vhost_window window;
 	struct pv_log_limit refusals; /* that did not end the connection */
 

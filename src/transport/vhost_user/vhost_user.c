@@ -85,14 +85,14 @@ static void publish_stats(struct pv_vhost_user *transport)
 	struct pv_vhost_user_stats stats = {
 	    .connected = !transport->ended,
 	    .messages = transport->messages,
-	    .memory_regions = backend->nr_slots,
+	    .memory_regions = backend->memory.nr_slots,
 	    .protocol_features = backend->protocol_features,
 	    .features = backend->features,
 	    .window_mapped = backend->window == PV_VHOST_WINDOW_MAPPED,
 	};
 
-	for (size_t i = 0; i < backend->nr_slots; i++)
-		stats.memory_bytes += backend->slots[i].where.size_bytes;
+	for (size_t i = 0; i < backend->memory.nr_slots; i++)
+		stats.memory_bytes += backend->memory.slots[i].where.size_bytes;
 	pv_mutex_lock(&transport->stats_lock);
 	transport->stats = stats;
 	pv_mutex_unlock(&transport->stats_lock);
