@@ -389,7 +389,7 @@ static uint64_t slot_at(uint32_t index, uint16_t slot)
 
 static _Atomic uint16_t *ring_word(struct fe *fe, uint32_t index, uint32_t page, uint32_t word)
 {
-	return (_Atomic uint16_t *)(void *)(fe->memory + queue_at(index) + page * FE_PAGE + 2 * word);
+	return (_Atomic uint16_t *)(void *)(fe->memory + queue_at(index) + page * FE_PAGE + 2 * (size_t)word);
 }
 
 void fe_submit(struct fe *fe, uint32_t index, const void *command, uint32_t len)

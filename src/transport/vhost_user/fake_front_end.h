@@ -17,7 +17,7 @@
 #define FE_USER_ADDR    0x7f0000000000ULL
 #define FE_WINDOW_BYTES (64ULL << 20)
 #define FE_RING_SIZE    16
-#define FE_PAGE         4096u
+#define FE_PAGE         ((size_t)4096)
 /* Of what QEMU acknowledges. */
 #define FE_ALL_PROTOCOL_FEATURES UINT64_MAX
 

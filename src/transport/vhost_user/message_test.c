@@ -107,7 +107,7 @@ static bool is_open(int fd)
 {
 	struct stat info;
 
-	return fstat(fd, &info) == 0;
+	return fd >= 0 && fstat(fd, &info) == 0;
 }
 
 /* The payload lies at the end of its own allocation, so that a sanitizer sees a read past it. */
@@ -115,8 +115,8 @@ static void check_row(const struct row *row)
 {
 	struct pv_vhost_header header = {.request = row->request, .flags = row->flags, .size = row->size};
 	struct pv_vhost_fault fault = {"nothing"};
-	struct pv_vhost_message message;
-	int fds[4];
+	struct pv_vhost_message message = {0};
+	int fds[4] = {-1, -1, -1, -1};
 	uint8_t *payload = NULL;
 	enum pv_status status = pv_vhost_header_check(&header, &fault);
 
