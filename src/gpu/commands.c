@@ -8,7 +8,6 @@
 #include <sys/random.h>
 
 #include "base/log.h"
-#include "gpu/edid.h"
 #include "gpu/gpu_internal.h"
 
 #define PENDING 0u
@@ -503,16 +502,26 @@ static uint32_t set_scanout_blob(const struct command *c, const void *bytes)
 	return show(c, cmd->scanout_id, resource->id, &layout, &rect);
 }
 
+/* Answers from what the heads are now: a display that decides them is asked first. */
+static uint32_t answer_with_outputs(const struct command *c)
+{
+	struct pv_gpu_request **link = &c->gpu->waiting_for_outputs;
+
+	if (!pv_gpu_query_outputs(c->gpu)) {
+		pv_gpu_fill_from_outputs(c->gpu, c->request, c->response);
+		return c->response->type;
+	}
+	while (*link)
+		link = &(*link)->next;
+	c->request->next = NULL;
+	*link = c->request;
+	return PENDING;
+}
+
 static uint32_t get_display_info(const struct command *c, const void *bytes)
 {
 	(void)bytes;
-	if (!pv_gpu_query_outputs(c->gpu)) {
-		pv_gpu_fill_display_info(c->gpu, c->response);
-		return c->response->type;
-	}
-	c->request->next = c->gpu->waiting_for_outputs;
-	c->gpu->waiting_for_outputs = c->request;
-	return PENDING;
+	return answer_with_outputs(c);
 }
 
 static uint32_t get_edid(const struct command *c, const void *bytes)
@@ -524,11 +533,9 @@ static uint32_t get_edid(const struct command *c, const void *bytes)
 	uint32_t type = check_scanout_id(c, cmd->scanout);
 	if (type != PV_GPU_RESP_OK_NODATA)
 		return type;
-	c->response->edid = (struct pv_gpu_resp_edid){0};
-	c->response->edid.size =
-	    (uint32_t)pv_edid_write(&c->gpu->outputs[cmd->scanout], cmd->scanout, c->response->edid.edid);
-	c->response->payload_len = sizeof(c->response->edid);
-	return PV_GPU_RESP_OK_EDID;
+	c->request->scanout_id = cmd->scanout;
+	/* Linux asks for the EDID of a changed head before it asks what changed. */
+	return answer_with_outputs(c);
 }
 
 static uint32_t get_capset_info(const struct command *c, const void *bytes)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared by the files of the device core: queue.c (requests), commands.c (what they mean), scanout.c (what is shown). */
+/* Shared by the files of the device core: queue.c (requests), commands.c (what they mean), scanout.c (what is shown).
+ */
 #ifndef PV_GPU_GPU_INTERNAL_H
 #define PV_GPU_GPU_INTERNAL_H
 
@@ -52,6 +53,7 @@ struct pv_gpu_request {
 	uint16_t head;
 	struct pv_gpu_ctrl_hdr hdr;
 	uint32_t created_resource_id; /* undone if the pending op fails; 0: none */
+	uint32_t scanout_id;          /* of GET_EDID, checked */
 	uint32_t written_len;
 	uint64_t writable_len;
 	size_t nr_spans;
@@ -64,7 +66,7 @@ struct pv_gpu_queue {
 	struct pv_virtq virtq;
 	struct pv_gpu_request *pool; /* virtq.layout.size of them */
 	struct pv_gpu_request *free;
-	bool busy;	/* inside its own batch: interrupts wait for its end */
+	bool busy;      /* inside its own batch: interrupts wait for its end */
 	bool completed; /* something was pushed in this batch */
 };
 
@@ -116,7 +118,9 @@ void pv_gpu_destroy_resource(struct pv_gpu *gpu, uint32_t resource_id);
 void pv_gpu_destroy_all_resources(struct pv_gpu *gpu);
 
 /* scanout.c */
-void pv_gpu_fill_display_info(const struct pv_gpu *gpu, struct pv_gpu_response *response);
+/* The answer to GET_DISPLAY_INFO or GET_EDID, whichever `request` is. */
+void pv_gpu_fill_from_outputs(const struct pv_gpu *gpu, const struct pv_gpu_request *request,
+			      struct pv_gpu_response *response);
 void pv_gpu_set_scanout(struct pv_gpu *gpu, uint32_t scanout_id, uint32_t resource_id, struct pv_frame *take_frame,
 			const struct pv_rect *rect);
 void pv_gpu_disable_scanout(struct pv_gpu *gpu, uint32_t scanout_id);

@@ -540,6 +540,25 @@ static void display_info_waits_for_the_display_that_decides(void **state)
 	}
 }
 
+/* Linux asks for the EDID first when a head changed: it must not get the old size. */
+static void edid_waits_for_the_display_that_decides(void **state)
+{
+	(void)state;
+	struct pv_gpu_get_edid c = {HDR(GET_EDID)};
+	struct pv_output outputs[1] = {{.enabled = true, .width = 1024, .height = 768}};
+
+	screen.base.ops = &asking_screen_ops;
+	announce(PV_GPU_QUEUE_CONTROL, 0, &c, sizeof(c));
+	pv_gpu_queue_notify(gpu, PV_GPU_QUEUE_CONTROL);
+	assert_int_equal(guest.queues[0].used.idx, 0);
+	assert_int_equal(pv_gpu_update_outputs(gpu, outputs, 1), PV_OK);
+	pv_gpu_outputs_queried(gpu);
+	assert_int_equal(guest.queues[0].used.idx, 1);
+	assert_int_equal(guest.response[0].hdr.type, PV_GPU_RESP_OK_EDID);
+	const uint8_t *timing = guest.response[0].edid.edid + 54;
+	assert_int_equal(timing[2] | (timing[4] & 0xf0) << 4, 1024);
+}
+
 static void resize_raises_the_event(void **state)
 {
 	(void)state;
@@ -924,6 +943,7 @@ int main(void)
 	    TEST(answers_after_a_reset_find_nothing, set_up_fake),
 	    TEST(announcing_a_buffer_twice_breaks_the_queue, set_up_fake),
 	    TEST(display_info_waits_for_the_display_that_decides, set_up_2d),
+	    TEST(edid_waits_for_the_display_that_decides, set_up_2d),
 	    TEST(resize_raises_the_event, set_up_2d),
 	    TEST(pixels_reach_each_head_that_shows_them, set_up_2d),
 	    TEST(transfers_stay_inside_picture_and_backing, set_up_2d),

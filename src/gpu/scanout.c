@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Heads, what they show, the cursor, and the displays that are told. */
 #include "base/log.h"
+#include "gpu/edid.h"
 #include "gpu/gpu_internal.h"
 
 static struct pv_rect whole_scanout(const struct pv_gpu_scanout *scanout)
@@ -184,7 +185,7 @@ bool pv_gpu_query_outputs(struct pv_gpu *gpu)
 	return false;
 }
 
-void pv_gpu_fill_display_info(const struct pv_gpu *gpu, struct pv_gpu_response *response)
+static void fill_display_info(const struct pv_gpu *gpu, struct pv_gpu_response *response)
 {
 	response->type = PV_GPU_RESP_OK_DISPLAY_INFO;
 	response->payload_len = sizeof(response->display_info);
@@ -198,6 +199,23 @@ void pv_gpu_fill_display_info(const struct pv_gpu *gpu, struct pv_gpu_response *
 	}
 }
 
+static void fill_edid(const struct pv_gpu *gpu, uint32_t scanout_id, struct pv_gpu_response *response)
+{
+	response->type = PV_GPU_RESP_OK_EDID;
+	response->payload_len = sizeof(response->edid);
+	response->edid = (struct pv_gpu_resp_edid){0};
+	response->edid.size = (uint32_t)pv_edid_write(&gpu->outputs[scanout_id], scanout_id, response->edid.edid);
+}
+
+void pv_gpu_fill_from_outputs(const struct pv_gpu *gpu, const struct pv_gpu_request *request,
+			      struct pv_gpu_response *response)
+{
+	if (request->hdr.type == PV_GPU_CMD_GET_EDID)
+		fill_edid(gpu, request->scanout_id, response);
+	else
+		fill_display_info(gpu, response);
+}
+
 void pv_gpu_outputs_queried(struct pv_gpu *gpu)
 {
 	gpu->outputs_queried = true;
@@ -206,7 +224,7 @@ void pv_gpu_outputs_queried(struct pv_gpu *gpu)
 		struct pv_gpu_response response;
 
 		gpu->waiting_for_outputs = request->next;
-		pv_gpu_fill_display_info(gpu, &response);
+		pv_gpu_fill_from_outputs(gpu, request, &response);
 		pv_gpu_finish_request(gpu, request, &response);
 	}
 }
