@@ -79,7 +79,7 @@ static enum pv_status change_map(struct pv_vhost_memory_table *table, const stru
 enum pv_status pv_vhost_memory_table_replace(struct pv_vhost_memory_table *table, const struct pv_vhost_memory *memory,
 					     const int *fds)
 {
-	struct pv_vhost_slot slots[PV_VHOST_MAX_TABLE_REGIONS];
+	struct pv_vhost_slot slots[PV_VHOST_MAX_TABLE_REGIONS] = {0};
 	enum pv_status status = PV_OK;
 	size_t n = 0;
 
