@@ -9,13 +9,14 @@
 
 #include "pv/status.h"
 
-#define PV_MUST_USE __attribute__((warn_unused_result))
+#define PV_MUST_USE          __attribute__((warn_unused_result))
 #define PV_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
-#define PV_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define PV_ARRAY_LEN(a)                    (sizeof(a) / sizeof((a)[0]))
 #define PV_CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
 
-/* Functions that want a lock held: checked by clang (base/mutex.h). On fields it documents: C cannot name a sibling field. */
+/* Functions that want a lock held: checked by clang (base/mutex.h). On fields it documents: C cannot name a sibling
+ * field. */
 #if defined(__clang__)
 #define PV_REQUIRES(lock) __attribute__((requires_capability(lock)))
 #else

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Guest-chosen 32-bit ids to pointers: open addressing, so that a hostile choice of ids costs no more than its count. */
+/* Guest-chosen 32-bit ids to pointers: open addressing, so that a hostile choice of ids costs no more than its count.
+ */
 #ifndef PV_BASE_ID_MAP_H
 #define PV_BASE_ID_MAP_H
 

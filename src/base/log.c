@@ -9,7 +9,7 @@
 #include "base/loop.h"
 
 #define LIMIT_WINDOW_NS 5000000000ULL
-#define LIMIT_MESSAGES 10
+#define LIMIT_MESSAGES  10
 
 static _Atomic int max_level = PV_LOG_INFO;
 static void (*log_sink)(void *user, enum pv_log_level level, const char *line);

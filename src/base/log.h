@@ -11,8 +11,8 @@ bool pv_log_enabled(enum pv_log_level level);
 void pv_log(enum pv_log_level level, const char *module, const char *fmt, ...) PV_PRINTF(3, 4);
 
 /*
- * For whatever a guest or a peer can trigger: at most 10 messages per 5 s from one place, then one line that says how many were dropped.
- * Zero-initialised; static or inside the object it speaks for. Any thread.
+ * For whatever a guest or a peer can trigger: at most 10 messages per 5 s from one place, then one line that says how
+ * many were dropped. Zero-initialised; static or inside the object it speaks for. Any thread.
  */
 struct pv_log_limit {
 	_Atomic uint64_t window_start_ns;

@@ -84,8 +84,8 @@ enum pv_status pv_loop_create(struct pv_loop **out)
 	if (status == PV_OK)
 		status = pv_notifier_create(loop->notifier);
 	if (status == PV_OK)
-		status = pv_loop_add_fd(loop, loop->notifier[0], PV_LOOP_READ, notifier_ready, loop,
-					&loop->notifier_watch);
+		status =
+		    pv_loop_add_fd(loop, loop->notifier[0], PV_LOOP_READ, notifier_ready, loop, &loop->notifier_watch);
 	if (status != PV_OK) {
 		pv_loop_destroy(loop);
 		return status;

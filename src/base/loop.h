@@ -35,15 +35,15 @@ bool pv_loop_is_current(const struct pv_loop *loop);
 
 /* Level-triggered. `fd` is borrowed until pv_loop_remove_fd(). `events` may be 0 (only hang-ups are reported). */
 PV_MUST_USE enum pv_status pv_loop_add_fd(struct pv_loop *loop, int fd, uint32_t events,
-					   void (*ready)(void *user, uint32_t events), void *user,
-					   struct pv_loop_fd **out);
+					  void (*ready)(void *user, uint32_t events), void *user,
+					  struct pv_loop_fd **out);
 void pv_loop_set_events(struct pv_loop_fd *watch, uint32_t events);
 /* NULL is fine. The callback is not called again, even if it was ready in the same round. */
 void pv_loop_remove_fd(struct pv_loop_fd *watch);
 
 /* One-shot timers on the monotonic clock. */
 PV_MUST_USE enum pv_status pv_loop_add_timer(struct pv_loop *loop, void (*expired)(void *user), void *user,
-					      struct pv_loop_timer **out);
+					     struct pv_loop_timer **out);
 void pv_loop_arm_timer(struct pv_loop_timer *timer, uint64_t deadline_ns);
 void pv_loop_disarm_timer(struct pv_loop_timer *timer);
 void pv_loop_remove_timer(struct pv_loop_timer *timer);

@@ -70,7 +70,8 @@ static void hang_up(void **state)
 	int fds[2];
 
 	assert_int_equal(pv_socket_pair(fds), PV_OK);
-	assert_int_equal(pv_loop_add_fd(loop, fds[0], 0, hang_up_is_reported_without_interest, NULL, &watches[0]), PV_OK);
+	assert_int_equal(pv_loop_add_fd(loop, fds[0], 0, hang_up_is_reported_without_interest, NULL, &watches[0]),
+			 PV_OK);
 	close(fds[1]);
 	pv_loop_step(loop, 1000000000);
 	assert_int_equal(calls, 1);

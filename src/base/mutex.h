@@ -8,10 +8,10 @@
 #include "base/base.h"
 
 #if defined(__clang__)
-#define PV_CAPABILITY __attribute__((capability("mutex")))
+#define PV_CAPABILITY    __attribute__((capability("mutex")))
 #define PV_ACQUIRE(lock) __attribute__((acquire_capability(lock)))
 #define PV_RELEASE(lock) __attribute__((release_capability(lock)))
-#define PV_UNCHECKED __attribute__((no_thread_safety_analysis))
+#define PV_UNCHECKED     __attribute__((no_thread_safety_analysis))
 #else
 #define PV_CAPABILITY
 #define PV_ACQUIRE(lock)

@@ -149,7 +149,8 @@ union control_buffer {
 	char bytes[CMSG_SPACE(sizeof(int) * RECV_FDS)];
 };
 
-/* Keeps the first *nr_fds received fds in `fds`, closes the rest. Returns false if there were more, or some were lost. */
+/* Keeps the first *nr_fds received fds in `fds`, closes the rest. Returns false if there were more, or some were lost.
+ */
 static bool take_fds(struct msghdr *message, int *fds, size_t *nr_fds)
 {
 	size_t max = *nr_fds, n = 0;

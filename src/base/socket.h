@@ -19,14 +19,14 @@ PV_MUST_USE enum pv_status pv_socket_pair(int out_fds[2]);
 PV_MUST_USE enum pv_status pv_fd_set_nonblocking(int fd, bool nonblocking);
 
 /*
- * Receives up to `len` bytes and the fds that came with them into `fds` (at most `*nr_fds`, updated; any more are closed
- * and the call fails with PV_ERR_PEER). Received fds are close-on-exec and the caller's. PV_OK with *out_len == 0: end
- * of stream. PV_PENDING: nothing there (non-blocking).
+ * Receives up to `len` bytes and the fds that came with them into `fds` (at most `*nr_fds`, updated; any more are
+ * closed and the call fails with PV_ERR_PEER). Received fds are close-on-exec and the caller's. PV_OK with *out_len ==
+ * 0: end of stream. PV_PENDING: nothing there (non-blocking).
  */
 PV_MUST_USE enum pv_status pv_socket_recv(int fd, void *buf, size_t len, size_t *out_len, int *fds, size_t *nr_fds);
 /* Sends what fits; *out_len says how much. fds go with the first byte. Never raises SIGPIPE. PV_PENDING: full. */
 PV_MUST_USE enum pv_status pv_socket_send(int fd, const struct iovec *iov, size_t nr_iov, const int *fds, size_t nr_fds,
-					   size_t *out_len);
+					  size_t *out_len);
 
 /* Closes unless -1 and sets to -1. Keeps errno. */
 void pv_fd_close(int *fd);

@@ -202,8 +202,9 @@ static int take_option(const struct cli_command *command, struct options *option
 		cli_error("leave --virgl out: the guest then draws by itself",
 			  "--virgl: this build has no OpenGL renderer");
 		return CLI_FAILED;
+	default:
+		return CLI_USAGE;
 	}
-	return CLI_USAGE;
 }
 
 /* Heads without a size are like the last one with one; all lie side by side. */
@@ -331,7 +332,7 @@ static int check_directory(const char *path, const char *option)
 /* Takes an inherited socket, listening or connected. */
 static int inherit(struct source *source, int fd, const char *origin)
 {
-	struct sockaddr_storage address;
+	struct sockaddr_storage address = {0};
 	socklen_t len = sizeof(int), address_len = sizeof(address);
 	int type = 0, listening = 0;
 
@@ -426,6 +427,7 @@ static void info(const struct options *options, const char *what, const char *wh
 static int start_control(struct service *service)
 {
 	const struct options *options = service->options;
+	struct pv_control_server *control;
 
 	if (options->control && strcmp(options->control, "none") == 0)
 		return CLI_OK;
@@ -439,8 +441,10 @@ static int start_control(struct service *service)
 		service->control_path = cli_control_path(options->name ? options->name : options->pid_name, true);
 	}
 	if (service->control_path &&
-	    pv_control_server_create(service->device, service->control_path, &service->control) == PV_OK)
+	    pv_control_server_create(service->device, service->control_path, &control) == PV_OK) {
+		service->control = control;
 		return CLI_OK;
+	}
 	if (options->control || options->name) {
 		cli_error("choose another one with --control or --name, or --control=none",
 			  "the control socket cannot be made");

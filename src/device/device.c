@@ -400,7 +400,7 @@ enum pv_status pv_device_set_memory(struct pv_device *device, const struct pv_de
 	enum pv_status status = PV_OK;
 	uint32_t made = 0;
 
-	if (nr_regions > PV_GUEST_MAX_REGIONS)
+	if (nr_regions > PV_GUEST_MAX_REGIONS || (nr_regions > 0 && !from))
 		return PV_ERR_ARGUMENT;
 	regions = calloc(nr_regions ? nr_regions : 1, sizeof(struct pv_guest_region *));
 	if (!regions)

@@ -299,11 +299,15 @@ static uint32_t *read_png(int fd, uint32_t *width, uint32_t *height)
 	uint32_t *pixels;
 
 	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
-	file = fdopen(dup(fd), "rb");
+	fd = dup(fd);
+	file = fd < 0 ? NULL : fdopen(fd, "rb");
 	assert_non_null(file);
+	*width = *height = 0;
+	if (!file)
+		return NULL;
 	assert_true(png_image_begin_read_from_stdio(&image, file));
 	image.format = PNG_FORMAT_BGRA;
-	pixels = test_malloc(PNG_IMAGE_SIZE(image));
+	pixels = test_malloc((size_t)PNG_IMAGE_SIZE(image));
 	assert_true(png_image_finish_read(&image, NULL, pixels, 0, NULL));
 	*width = image.width;
 	*height = image.height;
@@ -533,7 +537,8 @@ static void test_view(void **state)
 	struct pv_device_view_ops bad = view_ops;
 	struct pv_device_view *view;
 
-	bad.damage = NULL;
+	/* As a caller does that ignores the header: clang warns of an assignment of NULL. */
+	memset(&bad.damage, 0, sizeof(bad.damage));
 	assert_int_equal(pv_device_add_view(m->device, &bad, m, &view), PV_ERR_ARGUMENT);
 	show_pattern(m);
 	/* One that comes late sees what is there. */
@@ -690,6 +695,7 @@ static void test_memory_table(void **state)
 	/* The same memory by pointer: the queues go on. */
 	assert_int_equal(pv_device_set_memory(m->device, regions, 1), PV_OK);
 	show_pattern(m);
+	assert_int_equal(pv_device_set_memory(m->device, NULL, 1), PV_ERR_ARGUMENT);
 	assert_int_equal(pv_device_set_memory(m->device, NULL, 0), PV_OK);
 }
 
@@ -729,7 +735,9 @@ static void test_status(void **state)
 	assert_int_equal(yyjson_get_uint(yyjson_ptr_get(root, "/scanouts/0/fps")), 1);
 	assert_int_equal(yyjson_get_uint(yyjson_ptr_get(root, "/counters/commands")), 5);
 	assert_true(yyjson_get_bool(yyjson_ptr_get(root, "/queues/0/running")));
-	assert_int_equal(yyjson_get_uint(yyjson_ptr_get(root, "/memory/resource_bytes")), WIDTH * HEIGHT * 4);
+	/* The picture, rounded up to pages, and what is kept about it. */
+	assert_in_range(yyjson_get_uint(yyjson_ptr_get(root, "/memory/resource_bytes")), WIDTH * HEIGHT * 4,
+			WIDTH * HEIGHT * 4 + 3 * 4096);
 	assert_true(yyjson_get_uint(yyjson_ptr_get(root, "/memory/resident_bytes")) > 0);
 	yyjson_doc_free(doc);
 	pv_free(json);
@@ -819,6 +827,8 @@ static void test_picture_at_exit(void **state)
 	destroy_machine(m);
 	file = fopen(path, "rb");
 	assert_non_null(file);
+	if (!file)
+		return;
 	uint32_t *pixels = read_png(fileno(file), &width, &height);
 	assert_pattern(pixels);
 	test_free(pixels);

@@ -85,8 +85,9 @@ static const char *format_name(uint32_t format)
 		return "A8B8G8R8";
 	case PV_GPU_FORMAT_R8G8B8X8:
 		return "R8G8B8X8";
+	default:
+		return "none";
 	}
-	return "none";
 }
 
 static void add_features(yyjson_mut_doc *doc, yyjson_mut_val *parent, const char *key, uint64_t bits)

@@ -21,7 +21,7 @@ static uint32_t max_rows(uint32_t width)
 static void paint(uint8_t *map, const struct pv_rect *r)
 {
 	for (uint32_t y = r->y; y < r->y + r->height; y++)
-		memset(map + y * SIDE + r->x, 1, r->width);
+		memset(map + (size_t)y * SIDE + r->x, 1, r->width);
 }
 
 static void nothing_changed_is_lost(void **state)

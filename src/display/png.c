@@ -180,7 +180,7 @@ static void draw_cursor(const struct pv_cursor *cursor, uint32_t *row, uint32_t 
 
 static void pack_rgb(const uint32_t *row, uint8_t *rgb, uint32_t width)
 {
-	for (uint32_t i = 0; i < width; i++) {
+	for (size_t i = 0; i < width; i++) {
 		uint32_t pixel = row[i];
 
 		rgb[3 * i] = (uint8_t)(pixel >> 16);

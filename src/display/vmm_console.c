@@ -86,7 +86,7 @@ struct head {
 
 	struct pv_cursor cursor;
 	bool cursor_moved, cursor_changed; /* position or visibility; image */
-	bool cursor_known;		   /* the VMM was sent an image */
+	bool cursor_known;                 /* the VMM was sent an image */
 	uint64_t next_cursor_ns;
 };
 
@@ -330,16 +330,16 @@ static bool keep_changes(struct head *head, struct pv_rect *band, uint32_t *pixe
 
 	if (head->first_round) {
 		for (uint32_t y = 0; y < bottom; y++)
-			memcpy(known + (size_t)y * head->told_width, pixels + (size_t)y * width, width * 4);
+			memcpy(known + (size_t)y * head->told_width, pixels + (size_t)y * width, (size_t)width * 4);
 		return true;
 	}
 	while (top < bottom &&
-	       memcmp(pixels + (size_t)top * width, known + (size_t)top * head->told_width, width * 4) == 0)
+	       memcmp(pixels + (size_t)top * width, known + (size_t)top * head->told_width, (size_t)width * 4) == 0)
 		top++;
 	if (top == bottom)
 		return false;
 	while (memcmp(pixels + (size_t)(bottom - 1) * width, known + (size_t)(bottom - 1) * head->told_width,
-		      width * 4) == 0)
+		      (size_t)width * 4) == 0)
 		bottom--;
 	for (uint32_t y = top; y < bottom; y++) {
 		const uint32_t *a = pixels + (size_t)y * width, *b = known + (size_t)y * head->told_width;
@@ -357,8 +357,8 @@ static bool keep_changes(struct head *head, struct pv_rect *band, uint32_t *pixe
 	for (uint32_t y = top; y < bottom; y++) {
 		uint32_t *to = pixels + (size_t)(y - top) * (right - left);
 
-		memmove(to, pixels + (size_t)y * width + left, (right - left) * 4);
-		memcpy(known + (size_t)y * head->told_width + left, to, (right - left) * 4);
+		memmove(to, pixels + (size_t)y * width + left, (size_t)(right - left) * 4);
+		memcpy(known + (size_t)y * head->told_width + left, to, (size_t)(right - left) * 4);
 	}
 	*band = (struct pv_rect){band->x + left, band->y + top, right - left, bottom - top};
 	return true;

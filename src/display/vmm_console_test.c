@@ -185,7 +185,7 @@ static void settle_reading(size_t piece)
 {
 	uint64_t quiet_since_ns = pv_now_ns();
 
-	while (pv_now_ns() - quiet_since_ns < 3 * 1000 * MS / FPS) {
+	while (pv_now_ns() - quiet_since_ns < 3000 * MS / FPS) {
 		pv_loop_step(loop, MS);
 		if (vmm_read(piece) > 0)
 			quiet_since_ns = pv_now_ns();
@@ -281,8 +281,8 @@ static void assert_shown(uint32_t scanout_id, const struct pv_frame *frame, stru
 	assert_int_equal(vmm.surfaces[scanout_id].height, src.height);
 	for (uint32_t y = 0; y < src.height; y++)
 		assert_memory_equal(vmm.surfaces[scanout_id].pixels + (size_t)y * src.width,
-				    frame->pixels + (size_t)(src.y + y) * frame->stride_bytes + src.x * 4,
-				    src.width * 4);
+				    frame->pixels + (size_t)(src.y + y) * frame->stride_bytes + (size_t)src.x * 4,
+				    (size_t)src.width * 4);
 }
 
 /* ---- heads and replies ---- */
@@ -570,7 +570,7 @@ static void stalled_reader_costs_nothing(void **state)
 	/* Not 400 pictures come now, but what had been started and the latest. */
 	settle();
 	assert_shown(0, frame, whole(frame));
-	assert_true(vmm.update_pixels <= 3 * 1024 * 1024);
+	assert_true(vmm.update_pixels <= UINT64_C(3) * 1024 * 1024);
 	pv_frame_unref(frame);
 }
 

@@ -158,14 +158,13 @@ static uint32_t resource_create_2d(const struct command *c, const void *bytes)
 		REFUSE(PV_GPU_RESP_ERR_INVALID_PARAMETER, "resource %u of %u x %u: sides are 1 to %d", cmd->resource_id,
 		       cmd->width, cmd->height, PV_FRAME_MAX_SIDE);
 
-	const uint64_t bytes_needed = (uint64_t)cmd->width * cmd->height * 4;
 	const struct pv_gpu_resource prototype = {.id = cmd->resource_id,
 						  .kind = PV_RESOURCE_2D,
 						  .format = cmd->format,
 						  .width = cmd->width,
 						  .height = cmd->height,
-						  .size_bytes = bytes_needed};
-	return create(c, &prototype, bytes_needed);
+						  .size_bytes = (uint64_t)cmd->width * cmd->height * 4};
+	return create(c, &prototype, pv_frame_cost_bytes(cmd->width, cmd->height));
 }
 
 static uint32_t resource_unref(const struct command *c, const void *bytes)
@@ -457,7 +456,7 @@ static uint32_t use_layout(const struct command *c, struct pv_gpu_resource *reso
 		       resource->id, (unsigned long long)resource->size_bytes);
 	if (resource->has_layout && same_layout(&resource->layout, l))
 		return PV_GPU_RESP_OK_NODATA;
-	if (charge(c->gpu, resource, (uint64_t)l->width * l->height * 4) != PV_OK)
+	if (charge(c->gpu, resource, pv_frame_cost_bytes(l->width, l->height)) != PV_OK)
 		return PV_GPU_RESP_ERR_OUT_OF_MEMORY;
 	resource->layout = *l;
 	resource->has_layout = true;

@@ -9,14 +9,14 @@
 #include "gpu/frame.h"
 
 #define PV_GPU_MAX_SCANOUTS 16
-#define PV_GPU_CURSOR_SIDE 64
+#define PV_GPU_CURSOR_SIDE  64
 
 /* One head as the guest's driver sees it: what GET_DISPLAY_INFO and GET_EDID are made of. */
 struct pv_output {
 	bool enabled;
-	uint32_t x, y, width, height;	/* preferred mode; 1..PV_FRAME_MAX_SIDE when enabled */
-	uint32_t refresh_millihertz;	/* 0: 60 Hz */
-	uint32_t width_mm, height_mm;	/* 0: from 96 dpi */
+	uint32_t x, y, width, height; /* preferred mode; 1..PV_FRAME_MAX_SIDE when enabled */
+	uint32_t refresh_millihertz;  /* 0: 60 Hz */
+	uint32_t width_mm, height_mm; /* 0: from 96 dpi */
 };
 
 struct pv_cursor {
@@ -52,8 +52,9 @@ struct pv_display_ops {
 	/* Optional. Only x, y or scanout_id changed. */
 	void (*move_cursor)(struct pv_display *display, const struct pv_cursor *cursor);
 	/*
-	 * Optional: the display decides the guest's heads (a VMM's console). Asks it for their present state; it answers
-	 * through pv_gpu_set_outputs() followed by pv_gpu_outputs_queried(), on the device thread, now or later.
+	 * Optional: the display decides the guest's heads (a VMM's console). Asks it for their present state; it
+	 * answers through pv_gpu_set_outputs() followed by pv_gpu_outputs_queried(), on the device thread, now or
+	 * later.
 	 */
 	void (*query_outputs)(struct pv_display *display);
 };

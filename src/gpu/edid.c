@@ -14,8 +14,8 @@
 #define SERIAL_HIGH  0x5056
 #define MODEL_YEAR   2026
 
-#define EDID_BLOCK_BYTES      128
-#define EDID_DESCRIPTOR_BYTES 18
+#define EDID_BLOCK_BYTES      128u
+#define EDID_DESCRIPTOR_BYTES 18u
 #define EDID_FIRST_DESCRIPTOR 54
 #define EDID_MAX_CM           255
 
@@ -145,7 +145,8 @@ static void write_text(uint8_t *d, uint8_t tag, const char *text)
 
 	d[3] = tag;
 	memset(d + 5, ' ', 13);
-	memcpy(d + 5, text, len);
+	for (size_t i = 0; i < len; i++)
+		d[5 + i] = (uint8_t)text[i];
 	if (len < 13)
 		d[5 + len] = '\n';
 }
@@ -221,7 +222,7 @@ static uint8_t *put_block(uint8_t *d, uint8_t tag, uint8_t len)
 static uint8_t *put_product(uint8_t *d, uint32_t index)
 {
 	d = put_block(d, 0x00, 12);
-	memcpy(d, VENDOR, 3);
+	memcpy(d, VENDOR, sizeof(VENDOR) - 1);
 	put_u16(d + 3, PRODUCT_CODE);
 	put_u16(d + 5, index + 1);
 	put_u16(d + 7, SERIAL_HIGH);
@@ -358,14 +359,14 @@ size_t pv_edid_write(const struct pv_output *output, uint32_t index, uint8_t edi
 	bool any_frequency = write_range(descriptor + EDID_DESCRIPTOR_BYTES, &native);
 	/* sRGB by default; the first timing is the native one; continuous frequency, which needs limits. */
 	edid[24] = (uint8_t)(0x04 | (extended ? 0 : 0x02) | any_frequency);
-	write_text(descriptor + 2 * EDID_DESCRIPTOR_BYTES, 0xfc, "PearVisor");
+	write_text(descriptor + (size_t)2 * EDID_DESCRIPTOR_BYTES, 0xfc, "PearVisor");
 	serial[3] = (char)('0' + index / 10 % 10);
 	serial[4] = (char)('0' + index % 10);
-	write_text(descriptor + 3 * EDID_DESCRIPTOR_BYTES, 0xff, serial);
+	write_text(descriptor + (size_t)3 * EDID_DESCRIPTOR_BYTES, 0xff, serial);
 	edid[126] = extended;
 	finish_checksum(edid, EDID_BLOCK_BYTES);
 	if (!extended)
 		return EDID_BLOCK_BYTES;
 	write_displayid(edid + EDID_BLOCK_BYTES, &native, width_mm, height_mm, index);
-	return 2 * EDID_BLOCK_BYTES;
+	return (size_t)2 * EDID_BLOCK_BYTES;
 }

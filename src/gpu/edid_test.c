@@ -134,8 +134,8 @@ static void heads_differ_in_serial_only(void **state)
 			assert_memory_equal(a + 16, b + 16, 54 - 16 + 3 * 18);
 		}
 	write_mode(&mode, 11, a);
-	assert_memory_equal(a + 54 + 3 * 18 + 5, "PV-11\n", 6);
-	assert_memory_equal(a + 54 + 2 * 18 + 5, "PearVisor\n", 10);
+	assert_memory_equal(a + 113, "PV-11\n", 6);
+	assert_memory_equal(a + 95, "PearVisor\n", 10);
 }
 
 static void physical_size(void **state)

@@ -24,7 +24,7 @@ struct pv_frame {
 	uint8_t *pixels;
 	uint64_t size_bytes;
 	pixman_image_t *image; /* the same pixels for pixman */
-	void *pages;	       /* that hold the pixels */
+	void *pages;           /* that hold the pixels */
 
 	/* The renderer's: fetches `stale` from where the pixels live. NULL: pixels live here. */
 	void (*refresh)(struct pv_frame *frame, const struct pv_rect *stale);
@@ -37,6 +37,9 @@ PV_MUST_USE enum pv_status pv_frame_create(uint32_t width, uint32_t height, uint
 struct pv_frame *pv_frame_ref(struct pv_frame *frame);
 /* NULL is fine. */
 void pv_frame_unref(struct pv_frame *frame);
+
+/* What a frame of this size takes from the host, bookkeeping included, in bytes. Sides up to PV_FRAME_MAX_SIDE. */
+uint64_t pv_frame_cost_bytes(uint32_t width, uint32_t height);
 
 /* Device thread: makes `pixels` and `image` current. pv_frame_read_xrgb() does it by itself. */
 void pv_frame_refresh(struct pv_frame *frame);

@@ -58,13 +58,14 @@ void pv_gpu_set_guest_map(struct pv_gpu *gpu, struct pv_guest_map *map);
 
 /* Queues. Starting a running one or stopping a stopped one is harmless (the first restarts it). */
 PV_MUST_USE enum pv_status pv_gpu_queue_start(struct pv_gpu *gpu, uint32_t queue, const struct pv_virtq_layout *layout,
-					       uint16_t base);
+					      uint16_t base);
 /* Requests that are not finished are dropped. Returns the next index to take, counted past the dropped ones. */
 uint16_t pv_gpu_queue_stop(struct pv_gpu *gpu, uint32_t queue);
 /* The driver rang: works off what is there. Harmless for a stopped queue. */
 void pv_gpu_queue_notify(struct pv_gpu *gpu, uint32_t queue);
 
-/* Back to the state after create: queues stopped, resources and scanouts gone, features 0. Outputs and displays stay. */
+/* Back to the state after create: queues stopped, resources and scanouts gone, features 0. Outputs and displays stay.
+ */
 void pv_gpu_reset(struct pv_gpu *gpu);
 
 /* Displays. A new one gets the present scanouts and cursor at once. */
@@ -77,8 +78,8 @@ uint32_t pv_gpu_nr_outputs(const struct pv_gpu *gpu);
 const struct pv_output *pv_gpu_output(const struct pv_gpu *gpu, uint32_t index);
 PV_MUST_USE enum pv_status pv_gpu_set_outputs(struct pv_gpu *gpu, const struct pv_output *outputs, uint32_t n);
 /*
- * The same without raising the event: for a display whose VMM owns the config space and tells the guest itself. n may be
- * up to PV_GPU_MAX_SCANOUTS: such a VMM may have more heads than we were created with.
+ * The same without raising the event: for a display whose VMM owns the config space and tells the guest itself. n may
+ * be up to PV_GPU_MAX_SCANOUTS: such a VMM may have more heads than we were created with.
  */
 PV_MUST_USE enum pv_status pv_gpu_update_outputs(struct pv_gpu *gpu, const struct pv_output *outputs, uint32_t n);
 /* A display's answer to query_outputs: GET_DISPLAY_INFO requests that wait are answered. */

@@ -64,7 +64,7 @@ enum pv_gpu_command {
 	PV_GPU_RESP_ERR_INVALID_PARAMETER,
 };
 
-#define PV_GPU_FLAG_FENCE (1u << 0)
+#define PV_GPU_FLAG_FENCE         (1u << 0)
 #define PV_GPU_FLAG_INFO_RING_IDX (1u << 1)
 
 struct pv_gpu_ctrl_hdr {

@@ -15,7 +15,7 @@
 #include "guestmem/guest_map.h"
 
 enum pv_resource_kind {
-	PV_RESOURCE_2D,		/* format, width, height; pixels live in the renderer */
+	PV_RESOURCE_2D,         /* format, width, height; pixels live in the renderer */
 	PV_RESOURCE_GUEST_BLOB, /* size_bytes; bytes live in its guest backing */
 };
 
@@ -23,7 +23,7 @@ struct pv_resource_info {
 	uint32_t id; /* not 0 */
 	enum pv_resource_kind kind;
 	uint32_t format, width, height; /* PV_RESOURCE_2D; checked by the core */
-	uint64_t size_bytes;		/* of the guest blob, or of the picture */
+	uint64_t size_bytes;            /* of the guest blob, or of the picture */
 };
 
 /* Where a scanout's pixels lie inside a blob. */
@@ -64,20 +64,22 @@ struct pv_renderer_ops {
 	enum pv_status (*attach_backing)(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id,
 					 const struct pv_guest_span *spans, size_t nr_spans);
 	void (*detach_backing)(struct pv_renderer *renderer, uint32_t resource_id);
-	/* Guest backing to picture; `rect` is inside it (checked by the core). PV_ERR_GUEST: the backing is too short. */
+	/* Guest backing to picture; `rect` is inside it (checked by the core). PV_ERR_GUEST: the backing is too short.
+	 */
 	enum pv_status (*transfer_to_host)(struct pv_renderer *renderer, uint64_t op_id,
 					   const struct pv_transfer *transfer);
 	/*
-	 * The picture to show for a resource; the caller gets a reference. A 2D resource (`layout` NULL) always gives the
-	 * same frame. A blob gives one made for `layout`, whose extent the core has checked against its size; it has one
-	 * live frame at a time, an earlier one of another layout is no longer updated.
+	 * The picture to show for a resource; the caller gets a reference. A 2D resource (`layout` NULL) always gives
+	 * the same frame. A blob gives one made for `layout`, whose extent the core has checked against its size; it
+	 * has one live frame at a time, an earlier one of another layout is no longer updated.
 	 */
 	enum pv_status (*get_frame)(struct pv_renderer *renderer, uint32_t resource_id,
 				    const struct pv_blob_layout *layout, struct pv_frame **out);
 	/* The guest flushed `rect`: what get_frame() gave last for this resource must show it when it is next read. */
 	enum pv_status (*update_frame)(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id,
 				       const struct pv_rect *rect);
-	/* Asks for events->fence_signalled(fence_id) once all ops before this call have taken effect; may come at once. */
+	/* Asks for events->fence_signalled(fence_id) once all ops before this call have taken effect; may come at once.
+	 */
 	void (*create_fence)(struct pv_renderer *renderer, uint64_t fence_id, uint32_t ctx_id, uint32_t ring_idx);
 	/*
 	 * Before the answers of a batch are published: what was put off although its op returned PV_OK, and reads guest

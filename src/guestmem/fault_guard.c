@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The handler may run on any thread at any instruction, so it takes no lock: it scans a static table. A slot's `size` is
- * written last when it is filled and first when it is emptied; 0 means free.
+ * The handler may run on any thread at any instruction, so it takes no lock: it scans a static table. A slot's `size`
+ * is written last when it is filled and first when it is emptied; 0 means free.
  */
 #include "guestmem/fault_guard.h"
 

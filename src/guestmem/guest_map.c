@@ -16,7 +16,7 @@ struct pv_guest_region {
 	_Atomic uint32_t refs;
 	struct pv_guest_region_params params;
 	uint8_t *memory; /* of guest_addr */
-	void *mapping;	 /* ours to unmap; NULL for an embedder's memory */
+	void *mapping;   /* ours to unmap; NULL for an embedder's memory */
 	size_t mapping_size;
 	struct pv_fault_guard *guard;
 };
@@ -45,7 +45,8 @@ static enum pv_status map_file(struct pv_guest_region *region)
 		return PV_ERR_HOST;
 	}
 	if (!pv_add_u64(p->fd_offset, p->size_bytes, &end) || info.st_size < 0 || end > (uint64_t)info.st_size) {
-		pv_log(PV_LOG_ERROR, "guestmem", "a memory region of %llu bytes at %llu ends behind its file of %llu bytes",
+		pv_log(PV_LOG_ERROR, "guestmem",
+		       "a memory region of %llu bytes at %llu ends behind its file of %llu bytes",
 		       (unsigned long long)p->size_bytes, (unsigned long long)p->fd_offset,
 		       (unsigned long long)info.st_size);
 		return PV_ERR_PEER;
@@ -253,8 +254,8 @@ void pv_guest_cursor_init(struct pv_guest_cursor *cursor, const struct pv_guest_
 }
 
 /*
- * The next piece of the sequence at `offset`, in one region and one span. Advances the cursor to its span. NULL: past the
- * end, or not in guest memory.
+ * The next piece of the sequence at `offset`, in one region and one span. Advances the cursor to its span. NULL: past
+ * the end, or not in guest memory.
  */
 static uint8_t *next_run(struct pv_guest_cursor *cursor, uint64_t offset, uint64_t len, uint64_t *run_len)
 {

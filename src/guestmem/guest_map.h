@@ -3,9 +3,9 @@
  * Guest memory: the only code that turns a guest address into a pointer.
  *
  * A pv_guest_map is an immutable, sorted table of regions; a change of memory makes a new map. Maps and regions are
- * reference-counted and may be shared by threads. Guest memory itself changes under our feet: copy once, check the copy.
- * A peer that truncates the file behind a region does not kill us: the region turns into zero pages and is marked lost
- * (pv_guest_map_is_intact()).
+ * reference-counted and may be shared by threads. Guest memory itself changes under our feet: copy once, check the
+ * copy. A peer that truncates the file behind a region does not kill us: the region turns into zero pages and is marked
+ * lost (pv_guest_map_is_intact()).
  */
 #ifndef PV_GUESTMEM_GUEST_MAP_H
 #define PV_GUESTMEM_GUEST_MAP_H
@@ -24,9 +24,9 @@ struct pv_guest_region_params {
 	uint64_t guest_addr; /* guest-physical address of the first byte */
 	uint64_t size_bytes; /* > 0; guest_addr + size_bytes must not wrap */
 	uint64_t user_addr;  /* the front end's own address of it (vhost-user); 0 if it has none */
-	int fd;		     /* borrowed; mapped shared, read-write. -1: use `memory` */
+	int fd;              /* borrowed; mapped shared, read-write. -1: use `memory` */
 	uint64_t fd_offset;  /* any value; need not be page-aligned */
-	void *memory;	     /* with fd -1: the embedder's own mapping, valid until the region's last unref */
+	void *memory;        /* with fd -1: the embedder's own mapping, valid until the region's last unref */
 };
 
 struct pv_guest_region;
@@ -34,14 +34,14 @@ struct pv_guest_map;
 
 /* PV_ERR_PEER: the file is smaller than offset + size, or the range wraps. PV_ERR_HOST: it cannot be mapped. */
 PV_MUST_USE enum pv_status pv_guest_region_create(const struct pv_guest_region_params *params,
-						   struct pv_guest_region **out);
+						  struct pv_guest_region **out);
 struct pv_guest_region *pv_guest_region_ref(struct pv_guest_region *region);
 void pv_guest_region_unref(struct pv_guest_region *region);
 const struct pv_guest_region_params *pv_guest_region_params(const struct pv_guest_region *region);
 
 /* Takes its own references. PV_ERR_PEER: guest ranges overlap, or more than PV_GUEST_MAX_REGIONS. n may be 0. */
 PV_MUST_USE enum pv_status pv_guest_map_create(struct pv_guest_region *const *regions, size_t n,
-						struct pv_guest_map **out);
+					       struct pv_guest_map **out);
 struct pv_guest_map *pv_guest_map_ref(struct pv_guest_map *map);
 /* NULL is fine. */
 void pv_guest_map_unref(struct pv_guest_map *map);
@@ -56,13 +56,13 @@ bool pv_guest_map_from_user(const struct pv_guest_map *map, uint64_t user_addr, 
 bool pv_guest_map_is_intact(const struct pv_guest_map *map);
 
 /*
- * Copies [offset, offset + len) of the byte sequence that the spans form. PV_ERR_GUEST: the sequence is shorter, or part
- * of it is in no region; bytes before that part may have been copied.
+ * Copies [offset, offset + len) of the byte sequence that the spans form. PV_ERR_GUEST: the sequence is shorter, or
+ * part of it is in no region; bytes before that part may have been copied.
  */
 PV_MUST_USE enum pv_status pv_guest_read(const struct pv_guest_map *map, const struct pv_guest_span *spans, size_t n,
-					  uint64_t offset, void *dst, uint64_t len);
+					 uint64_t offset, void *dst, uint64_t len);
 PV_MUST_USE enum pv_status pv_guest_write(const struct pv_guest_map *map, const struct pv_guest_span *spans, size_t n,
-					   uint64_t offset, const void *src, uint64_t len);
+					  uint64_t offset, const void *src, uint64_t len);
 
 /* The same in increasing offsets without a search from the start each time (rows of a picture). */
 struct pv_guest_cursor {
@@ -73,6 +73,7 @@ struct pv_guest_cursor {
 };
 void pv_guest_cursor_init(struct pv_guest_cursor *cursor, const struct pv_guest_map *map,
 			  const struct pv_guest_span *spans, size_t n);
-PV_MUST_USE enum pv_status pv_guest_cursor_read(struct pv_guest_cursor *cursor, uint64_t offset, void *dst, uint64_t len);
+PV_MUST_USE enum pv_status pv_guest_cursor_read(struct pv_guest_cursor *cursor, uint64_t offset, void *dst,
+						uint64_t len);
 
 #endif

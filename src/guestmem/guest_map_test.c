@@ -16,13 +16,14 @@ static struct pv_guest_region *region(uint64_t guest_addr, void *memory, uint64_
 {
 	struct pv_guest_region *r;
 
-	assert_int_equal(pv_guest_region_create(&(struct pv_guest_region_params){.guest_addr = guest_addr,
-										  .size_bytes = size,
-										  .user_addr = guest_addr + 0x700000000000,
-										  .fd = -1,
-										  .memory = memory},
-						&r),
-			 PV_OK);
+	assert_int_equal(
+	    pv_guest_region_create(&(struct pv_guest_region_params){.guest_addr = guest_addr,
+								    .size_bytes = size,
+								    .user_addr = guest_addr + 0x700000000000,
+								    .fd = -1,
+								    .memory = memory},
+				   &r),
+	    PV_OK);
 	return r;
 }
 
@@ -95,8 +96,7 @@ static void unaligned_file_offsets_work(void **state)
 
 	assert_int_equal(pv_shm_create("test", 0x4000, &fd), PV_OK);
 	assert_int_equal(pwrite(fd, "hello", 5, 0x1234), 5);
-	struct pv_guest_region_params p = {
-	    .guest_addr = 0x8000, .size_bytes = 0x1000, .fd = fd, .fd_offset = 0x1230};
+	struct pv_guest_region_params p = {.guest_addr = 0x8000, .size_bytes = 0x1000, .fd = fd, .fd_offset = 0x1230};
 	assert_int_equal(pv_guest_region_create(&p, &r), PV_OK);
 	close(fd);
 	assert_int_equal(pv_guest_map_create(&r, 1, &map), PV_OK);
@@ -149,8 +149,8 @@ static void a_truncated_file_becomes_zero_pages(void **state)
 	uint32_t word = 0xffffffff;
 
 	assert_int_equal(pv_shm_create("test", 0x4000, &fd), PV_OK);
-	assert_int_equal(
-	    pv_guest_region_create(&(struct pv_guest_region_params){.size_bytes = 0x4000, .fd = fd}, &r), PV_OK);
+	assert_int_equal(pv_guest_region_create(&(struct pv_guest_region_params){.size_bytes = 0x4000, .fd = fd}, &r),
+			 PV_OK);
 	assert_int_equal(pv_guest_map_create(&r, 1, &map), PV_OK);
 	pv_guest_region_unref(r);
 	assert_true(pv_guest_map_is_intact(map));

@@ -14,8 +14,8 @@
 #define PV_VIRTQ_MAX_SEGMENTS 1024
 
 #define PV_VIRTIO_RING_F_INDIRECT_DESC (1ULL << 28)
-#define PV_VIRTIO_RING_F_EVENT_IDX (1ULL << 29)
-#define PV_VIRTIO_F_VERSION_1 (1ULL << 32)
+#define PV_VIRTIO_RING_F_EVENT_IDX     (1ULL << 29)
+#define PV_VIRTIO_F_VERSION_1          (1ULL << 32)
 
 /* Guest-physical addresses of the three rings; size is a power of two up to PV_VIRTQ_MAX_SIZE. */
 struct pv_virtq_layout {
@@ -46,7 +46,7 @@ struct pv_virtq {
 
 /* `virtq` is {0} or stopped. next_avail = next_used = `base`. PV_ERR_GUEST: size or a ring address is invalid. */
 PV_MUST_USE enum pv_status pv_virtq_start(struct pv_virtq *virtq, const struct pv_virtq_layout *layout, uint16_t base,
-					   uint64_t features, struct pv_guest_map *map);
+					  uint64_t features, struct pv_guest_map *map);
 /* Returns the index of the next request not yet taken. Takes {0} too. */
 uint16_t pv_virtq_stop(struct pv_virtq *virtq);
 /* Memory changed under a running queue: finds the rings again. PV_ERR_GUEST: they are gone; the queue is broken. */
@@ -55,8 +55,8 @@ PV_MUST_USE enum pv_status pv_virtq_remap(struct pv_virtq *virtq, struct pv_gues
 /* PV_OK: a request. PV_PENDING: none. PV_ERR_GUEST: the queue is broken (and logged once). */
 PV_MUST_USE enum pv_status pv_virtq_pop(struct pv_virtq *virtq, struct pv_virtq_chain *chain);
 /*
- * Gives a request back with `written_len` bytes written to it; the driver sees it with the next publish. Ignored when not
- * running or broken.
+ * Gives a request back with `written_len` bytes written to it; the driver sees it with the next publish. Ignored when
+ * not running or broken.
  */
 void pv_virtq_push(struct pv_virtq *virtq, uint16_t head, uint32_t written_len);
 /* Everything pushed so far is the driver's from now on, the memory of the requests included. */
@@ -65,8 +65,8 @@ void pv_virtq_publish(struct pv_virtq *virtq);
 bool pv_virtq_needs_interrupt(struct pv_virtq *virtq);
 
 /*
- * Asks the driver for no doorbells while we work, and for one from now on. After enabling, pop once more before sleeping:
- * returns true if a request slipped in.
+ * Asks the driver for no doorbells while we work, and for one from now on. After enabling, pop once more before
+ * sleeping: returns true if a request slipped in.
  */
 void pv_virtq_disable_doorbell(struct pv_virtq *virtq);
 bool pv_virtq_enable_doorbell(struct pv_virtq *virtq);
