@@ -393,7 +393,9 @@ static int compare_ns(const void *left, const void *right)
 
 static double percentile_us(const uint64_t *sorted_ns, uint32_t count, uint32_t percent)
 {
-	return (double)sorted_ns[(uint64_t)(count - 1) * percent / 100] / 1e3;
+	const uint64_t rank = (uint64_t)(count - 1) * percent / 100;
+
+	return (double)sorted_ns[rank] / 1e3;
 }
 
 int pv_run_latency(const struct pv_options *options)

@@ -143,6 +143,7 @@ void pv_gpu_choose(struct pv_gpu *gpu, const char *wanted, const char *const *ex
 	uint32_t count = GPUS_MAX;
 	int best = -1;
 	char known[1024] = "";
+	size_t known_len = 0;
 	bool knows_properties2;
 
 	memset(gpu, 0, sizeof(*gpu));
@@ -155,10 +156,9 @@ void pv_gpu_choose(struct pv_gpu *gpu, const char *wanted, const char *const *ex
 		bool best_is_cpu = gpu->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
 
 		vkGetPhysicalDeviceProperties(found[i], &properties);
-		if (strlen(known) + strlen(properties.deviceName) + 3 < sizeof(known)) {
-			strcat(known, i ? ", " : "");
-			strcat(known, properties.deviceName);
-		}
+		if (known_len < sizeof(known))
+			known_len += (size_t)snprintf(known + known_len, sizeof(known) - known_len, "%s%s",
+						      i ? ", " : "", properties.deviceName);
 		const bool is_cpu = properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
 		const bool better = wanted ? best < 0 && strstr(properties.deviceName, wanted) != NULL
 					   : best < 0 || (best_is_cpu && !is_cpu);

@@ -7,6 +7,7 @@
 
 #define WIDTH  240u
 #define HEIGHT 120u
+#define PIXELS ((size_t)WIDTH * HEIGHT)
 
 static int failures;
 
@@ -37,10 +38,10 @@ static void expect_left_out(uint32_t x, uint32_t y)
 
 static void expect_compare(void)
 {
-	uint8_t *pixels = calloc(WIDTH * HEIGHT, 4);
+	uint8_t *pixels = calloc(PIXELS, 4);
 	const struct pv_picture picture = {
 	    .pixels = pixels,
-	    .stride_bytes = WIDTH * 4,
+	    .stride_bytes = (size_t)WIDTH * 4,
 	    .width = WIDTH,
 	    .height = HEIGHT,
 	    .red_byte = 0,
@@ -54,7 +55,7 @@ static void expect_compare(void)
 		for (uint32_t x = 0; x < WIDTH; x++) {
 			uint32_t rgb = 0x123456;
 			bool inside;
-			uint8_t *pixel = pixels + (y * WIDTH + x) * 4;
+			uint8_t *pixel = pixels + ((size_t)y * WIDTH + x) * 4;
 
 			pv_scene_pixel(x, y, WIDTH, HEIGHT, &rgb, &inside);
 			pixel[0] = (uint8_t)(rgb >> 16);
@@ -63,13 +64,13 @@ static void expect_compare(void)
 		}
 	}
 	struct pv_scene_check check = pv_scene_compare(&picture);
-	if (check.wrong || check.checked + check.skipped != WIDTH * HEIGHT || check.skipped > WIDTH * HEIGHT / 20) {
+	if (check.wrong || check.checked + check.skipped != PIXELS || check.skipped > PIXELS / 20) {
 		printf("the right picture: %llu wrong, %llu checked, %llu left out\n", (unsigned long long)check.wrong,
 		       (unsigned long long)check.checked, (unsigned long long)check.skipped);
 		failures++;
 	}
 	pixels[2]++; /* outside, where nothing is allowed */
-	pixels[(70 * WIDTH + 120) * 4] += PV_SCENE_TOLERANCE + 1;
+	pixels[((size_t)70 * WIDTH + 120) * 4] += PV_SCENE_TOLERANCE + 1;
 	check = pv_scene_compare(&picture);
 	if (check.wrong != 2 || check.max_error_outside != 1 || check.max_error_inside != PV_SCENE_TOLERANCE + 1) {
 		printf("two wrong pixels: %llu found\n", (unsigned long long)check.wrong);
