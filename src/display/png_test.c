@@ -97,6 +97,8 @@ static struct picture shoot(uint32_t scanout_id, bool with_cursor)
 
 static uint32_t pixel(const struct picture *p, uint32_t x, uint32_t y)
 {
+	if (!p->rgb)
+		return 0; /* as above */
 	const uint8_t *rgb = p->rgb + ((size_t)y * p->width + x) * 3;
 
 	return (uint32_t)rgb[0] << 16 | (uint32_t)rgb[1] << 8 | rgb[2];
