@@ -89,7 +89,7 @@ static struct picture shoot(uint32_t scanout_id, bool with_cursor)
 	if (!file)
 		return p; /* for analysers that do not know assertions */
 	assert_int_equal(screenshot(scanout_id, with_cursor, fileno(file)), PV_OK);
-	rewind(file);
+	assert_int_equal(fseek(file, 0, SEEK_SET), 0);
 	p = read_png(file);
 	fclose(file);
 	return p;

@@ -129,7 +129,7 @@ static void heads_differ_in_serial_only(void **state)
 			write_mode(&mode, i, a);
 			write_mode(&mode, j, b);
 			assert_memory_not_equal(a + 12, b + 12, 4);
-			assert_memory_not_equal(a + 54 + 3 * 18, b + 54 + 3 * 18, 18);
+			assert_memory_not_equal(&a[54 + 3 * 18], &b[54 + 3 * 18], 18);
 			assert_memory_equal(a, b, 12);
 			assert_memory_equal(a + 16, b + 16, 54 - 16 + 3 * 18);
 		}
