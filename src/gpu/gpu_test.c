@@ -354,12 +354,13 @@ static int tear_down(void **state)
 static void announce(uint32_t queue, unsigned slot, const void *command, size_t len)
 {
 	struct queue_memory *q = &guest.queues[queue];
+	struct desc *desc = &q->desc[(size_t)2 * slot];
 
 	assert_true(len <= sizeof(guest.request[slot]));
 	memcpy(&guest.request[slot], command, len);
 	memset(&guest.response[slot], 0, sizeof(guest.response[slot]));
-	q->desc[2 * slot] = (struct desc){address(&guest.request[slot]), (uint32_t)len, 1, (uint16_t)(2 * slot + 1)};
-	q->desc[2 * slot + 1] = (struct desc){address(&guest.response[slot]), sizeof(guest.response[slot]), 2, 0};
+	desc[0] = (struct desc){address(&guest.request[slot]), (uint32_t)len, 1, (uint16_t)(2 * slot + 1)};
+	desc[1] = (struct desc){address(&guest.response[slot]), sizeof(guest.response[slot]), 2, 0};
 	q->avail.ring[q->avail.idx % QUEUE_SIZE] = (uint16_t)(2 * slot);
 	q->avail.idx++;
 }
@@ -615,7 +616,7 @@ static void pixels_reach_each_head_that_shows_them(void **state)
 	assert_int_equal(set_scanout(0, 1, (struct pv_gpu_wire_rect){0, 0, 40, 32}), PV_GPU_RESP_OK_NODATA);
 	assert_int_equal(set_scanout(1, 1, (struct pv_gpu_wire_rect){32, 8, 32, 16}), PV_GPU_RESP_OK_NODATA);
 	/* A rectangle in the middle, its backing at the same place with the picture's stride. */
-	assert_int_equal(transfer(1, (struct pv_gpu_wire_rect){30, 4, 20, 10}, (4 * 64 + 30) * 4),
+	assert_int_equal(transfer(1, (struct pv_gpu_wire_rect){30, 4, 20, 10}, (4ull * 64 + 30) * 4),
 			 PV_GPU_RESP_OK_NODATA);
 	screen.damages = 0;
 	assert_int_equal(flush(1, (struct pv_gpu_wire_rect){30, 4, 20, 10}), PV_GPU_RESP_OK_NODATA);
