@@ -28,7 +28,7 @@
 #define RING_ADDR      0x40000000ull
 #define RING_BYTES     16384u
 /* In the ring region: two queues' rings, then one command and its answer. */
-#define QUEUE_BYTES       1024u
+#define QUEUE_BYTES       1024ull
 #define COMMAND_OFFSET    (2 * QUEUE_BYTES)
 #define COMMAND_MAX_BYTES 8192u
 #define ANSWER_OFFSET     (COMMAND_OFFSET + COMMAND_MAX_BYTES)
@@ -382,7 +382,7 @@ static void put_entries(struct bench *b, uint32_t *at, uint32_t n)
 		uint8_t odd = byte(&b->in);
 
 		if (odd >= 0xf0)
-			addr = HIGH_ADDR + (odd & 15) * 256 + addr / 16;
+			addr = HIGH_ADDR + (odd & 15) * 256ull + addr / 16;
 		else if (odd >= 0xe0)
 			addr = 0 - addr;
 		put(b, at, &addr, sizeof(addr));

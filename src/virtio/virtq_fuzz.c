@@ -113,7 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (bits & 4)
 		layout.size++;
 	uint16_t base = (uint16_t)take(&in, 2);
-	layout.desc_addr = (take(&in, 2) & 0x3ff) * 16;
+	layout.desc_addr = (take(&in, 2) & 0x3ff) * 16ull;
 	layout.avail_addr = take(&in, 2) & 0x3fff;
 	layout.used_addr = take(&in, 2) & 0x3fff;
 	if (bits & 8)

@@ -144,6 +144,7 @@ static void open_machine(struct machine *machine, bool has_window)
 		close(fds[1]);
 	check(pv_socket_pair(machine->pair) == PV_OK);
 	machine->null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	check(machine->null >= 0);
 }
 
 static void close_machine(struct machine *machine)
