@@ -70,11 +70,9 @@ static void id_map_behaves_like_a_table(void **state)
 	assert_null(pv_id_map_get(&map, 0));
 	for (uint32_t i = 0; i < 4096; i++)
 		assert_ptr_equal(pv_id_map_get(&map, (i + 1) * 4096), present[i] ? &values[i] : NULL);
-	while (pv_id_map_any(&map)) {
-		char *value = pv_id_map_any(&map);
-
+	uint32_t cursor = 0;
+	for (char *value; (value = pv_id_map_any(&map, &cursor));)
 		assert_non_null(pv_id_map_remove(&map, (uint32_t)(value - values + 1) * 4096));
-	}
 	assert_int_equal(map.count, 0);
 	pv_id_map_finish(&map);
 }

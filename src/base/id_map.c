@@ -95,10 +95,11 @@ void *pv_id_map_remove(struct pv_id_map *map, uint32_t id)
 	return value;
 }
 
-void *pv_id_map_any(const struct pv_id_map *map)
+void *pv_id_map_any(const struct pv_id_map *map, uint32_t *cursor)
 {
-	for (uint32_t i = 0; map->count && i < map->capacity; i++)
-		if (map->slots[i].id)
-			return map->slots[i].value;
+	/* Removal moves entries to the slot that got free or towards the end, never behind the cursor. */
+	for (; map->count && *cursor < map->capacity; ++*cursor)
+		if (map->slots[*cursor].id)
+			return map->slots[*cursor].value;
 	return NULL;
 }

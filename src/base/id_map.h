@@ -24,7 +24,10 @@ void *pv_id_map_get(const struct pv_id_map *map, uint32_t id);
 PV_MUST_USE enum pv_status pv_id_map_add(struct pv_id_map *map, uint32_t id, void *value);
 /* Returns what was there, or NULL. */
 void *pv_id_map_remove(struct pv_id_map *map, uint32_t id);
-/* Any one entry's value, NULL when empty: to empty a map, remove what this gives. */
-void *pv_id_map_any(const struct pv_id_map *map);
+/*
+ * To empty a map: any one entry's value, NULL when there are none. `cursor` starts at 0 and lives through the whole
+ * emptying, in which the value given is removed before the next is asked for, and nothing is added.
+ */
+void *pv_id_map_any(const struct pv_id_map *map, uint32_t *cursor);
 
 #endif

@@ -65,18 +65,27 @@ static struct pv_gpu_resource *find(const struct command *c, uint32_t guest_id)
 
 /* Resources */
 
-static enum pv_status charge(struct pv_gpu *gpu, struct pv_gpu_resource *resource, uint64_t bytes)
+/* What core and renderer keep of a resource besides its picture and the list of its backing; generous. */
+#define RESOURCE_BYTES 1024
+
+/* Makes the resource cost what is given from now on. Costing less always succeeds. */
+static enum pv_status charge(struct pv_gpu *gpu, struct pv_gpu_resource *resource, uint64_t picture_bytes,
+			     uint64_t backing_bytes)
 {
+	/* At most 2^30 + 2^18. */
+	const uint64_t bytes = RESOURCE_BYTES + picture_bytes + backing_bytes;
 	uint64_t others = gpu->host_bytes - resource->host_bytes;
 
-	if (bytes > gpu->max_host_bytes || others > gpu->max_host_bytes - bytes) {
+	if (bytes > resource->host_bytes && (bytes > gpu->max_host_bytes || others > gpu->max_host_bytes - bytes)) {
 		PV_LOG_LIMITED(PV_LOG_WARNING, "gpu",
-			       "the guest's pictures need more than %llu MiB of host memory; see --max-host-memory",
+			       "the guest's resources need more than %llu MiB of host memory; see --max-host-memory",
 			       (unsigned long long)(gpu->max_host_bytes >> 20));
 		return PV_ERR_NO_MEMORY;
 	}
 	gpu->host_bytes = others + bytes;
 	resource->host_bytes = bytes;
+	resource->picture_bytes = picture_bytes;
+	resource->backing_bytes = backing_bytes;
 	return PV_OK;
 }
 
@@ -98,8 +107,9 @@ void pv_gpu_destroy_resource(struct pv_gpu *gpu, uint32_t resource_id)
 void pv_gpu_destroy_all_resources(struct pv_gpu *gpu)
 {
 	const struct pv_gpu_resource *resource;
+	uint32_t cursor = 0;
 
-	while ((resource = pv_id_map_any(&gpu->resources)))
+	while ((resource = pv_id_map_any(&gpu->resources, &cursor)))
 		pv_gpu_destroy_resource(gpu, resource->id);
 }
 
@@ -112,7 +122,7 @@ static uint32_t check_new_id(const struct command *c, uint32_t guest_id)
 }
 
 /* Enters a resource whose fields are checked and asks the renderer to make it. */
-static uint32_t create(const struct command *c, const struct pv_gpu_resource *prototype, uint64_t host_bytes)
+static uint32_t create(const struct command *c, const struct pv_gpu_resource *prototype, uint64_t picture_bytes)
 {
 	struct pv_gpu *gpu = c->gpu;
 	struct pv_gpu_resource *resource = malloc(sizeof(*resource));
@@ -120,9 +130,9 @@ static uint32_t create(const struct command *c, const struct pv_gpu_resource *pr
 	if (!resource)
 		return PV_GPU_RESP_ERR_OUT_OF_MEMORY;
 	*resource = *prototype;
-	enum pv_status status = charge(gpu, resource, host_bytes);
+	enum pv_status status = charge(gpu, resource, picture_bytes, 0);
 	if (status == PV_OK && pv_id_map_add(&gpu->resources, resource->id, resource) != PV_OK) {
-		gpu->host_bytes -= host_bytes;
+		gpu->host_bytes -= resource->host_bytes;
 		status = PV_ERR_NO_MEMORY;
 	}
 	if (status != PV_OK) {
@@ -220,6 +230,22 @@ static uint32_t read_backing(const struct command *c, size_t fixed_len, uint32_t
 	return PV_GPU_RESP_OK_NODATA;
 }
 
+static enum pv_status attach(const struct command *c, struct pv_gpu_resource *resource,
+			     const struct pv_guest_span *spans, uint32_t nr_spans)
+{
+	struct pv_renderer *r = c->gpu->renderer;
+	enum pv_status status =
+	    charge(c->gpu, resource, resource->picture_bytes, (uint64_t)nr_spans * sizeof(struct pv_guest_span));
+
+	if (status != PV_OK)
+		return status;
+	status = r->ops->attach_backing(r, c->request->id, resource->id, spans, nr_spans);
+	resource->has_backing = status == PV_OK || status == PV_PENDING;
+	if (!resource->has_backing)
+		(void)charge(c->gpu, resource, resource->picture_bytes, 0);
+	return status;
+}
+
 static uint32_t resource_attach_backing(const struct command *c, const void *bytes)
 {
 	const struct pv_gpu_attach_backing *cmd = bytes;
@@ -235,9 +261,7 @@ static uint32_t resource_attach_backing(const struct command *c, const void *byt
 	if (type != PV_GPU_RESP_OK_NODATA)
 		return type;
 
-	struct pv_renderer *r = c->gpu->renderer;
-	enum pv_status status = r->ops->attach_backing(r, c->request->id, resource->id, spans, cmd->nr_entries);
-	resource->has_backing = status == PV_OK || status == PV_PENDING;
+	enum pv_status status = attach(c, resource, spans, cmd->nr_entries);
 	free(spans);
 	return pv_gpu_response_type(status);
 }
@@ -257,6 +281,7 @@ static uint32_t resource_detach_backing(const struct command *c, const void *byt
 			pv_frame_refresh(c->gpu->scanouts[i].frame);
 	c->gpu->renderer->ops->detach_backing(c->gpu->renderer, resource->id);
 	resource->has_backing = false;
+	(void)charge(c->gpu, resource, resource->picture_bytes, 0);
 	return PV_GPU_RESP_OK_NODATA;
 }
 
@@ -367,16 +392,16 @@ static uint32_t resource_create_blob(const struct command *c, const void *bytes)
 	}
 
 	const struct pv_gpu_resource prototype = {
-	    .id = cmd->resource_id, .kind = PV_RESOURCE_GUEST_BLOB, .size_bytes = cmd->size, .has_backing = true};
-	struct pv_renderer *r = c->gpu->renderer;
+	    .id = cmd->resource_id, .kind = PV_RESOURCE_GUEST_BLOB, .size_bytes = cmd->size};
 	type = create(c, &prototype, 0);
-	/* One answer for both: the renderer takes calls in order, so the attach's outcome is the later one. */
-	if (type == PV_GPU_RESP_OK_NODATA) {
+	/* One answer for both, when the first that was put off is done: the renderer takes calls in order. */
+	if (type == PV_GPU_RESP_OK_NODATA || type == PENDING) {
 		enum pv_status status =
-		    r->ops->attach_backing(r, c->request->id, cmd->resource_id, spans, cmd->nr_entries);
+		    attach(c, pv_id_map_get(&c->gpu->resources, cmd->resource_id), spans, cmd->nr_entries);
 		if (status != PV_OK && status != PV_PENDING)
 			pv_gpu_destroy_resource(c->gpu, cmd->resource_id);
-		type = pv_gpu_response_type(status);
+		if (status != PV_OK)
+			type = pv_gpu_response_type(status);
 	}
 	free(spans);
 	return type;
@@ -456,7 +481,7 @@ static uint32_t use_layout(const struct command *c, struct pv_gpu_resource *reso
 		       resource->id, (unsigned long long)resource->size_bytes);
 	if (resource->has_layout && same_layout(&resource->layout, l))
 		return PV_GPU_RESP_OK_NODATA;
-	if (charge(c->gpu, resource, pv_frame_cost_bytes(l->width, l->height)) != PV_OK)
+	if (charge(c->gpu, resource, pv_frame_cost_bytes(l->width, l->height), resource->backing_bytes) != PV_OK)
 		return PV_GPU_RESP_ERR_OUT_OF_MEMORY;
 	resource->layout = *l;
 	resource->has_layout = true;

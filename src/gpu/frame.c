@@ -14,9 +14,6 @@
  */
 #define PIXELS_OFFSET 2048
 
-/* The frame, pixman's image, and what core and renderer keep of the resource around it; generous. */
-#define BOOKKEEPING 1024
-
 pixman_format_code_t pv_gpu_format_to_pixman(uint32_t format)
 {
 	/* virtio names bytes in memory order, pixman bits from the top of a native word: reversed on little-endian
@@ -47,7 +44,7 @@ uint64_t pv_frame_cost_bytes(uint32_t width, uint32_t height)
 {
 	const uint64_t page = 4096;
 
-	return ((uint64_t)width * height * 4 + PIXELS_OFFSET + page - 1) / page * page + BOOKKEEPING;
+	return ((uint64_t)width * height * 4 + PIXELS_OFFSET + page - 1) / page * page;
 }
 
 enum pv_status pv_frame_create(uint32_t width, uint32_t height, uint32_t format, struct pv_frame **out)

@@ -38,7 +38,7 @@ struct pv_frame *pv_frame_ref(struct pv_frame *frame);
 /* NULL is fine. */
 void pv_frame_unref(struct pv_frame *frame);
 
-/* What a frame of this size takes from the host, bookkeeping included, in bytes. Sides up to PV_FRAME_MAX_SIDE. */
+/* What a frame of this size takes from the host, in bytes. Sides up to PV_FRAME_MAX_SIDE. */
 uint64_t pv_frame_cost_bytes(uint32_t width, uint32_t height);
 
 /* Device thread: makes `pixels` and `image` current. pv_frame_read_xrgb() does it by itself. */

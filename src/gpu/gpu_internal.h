@@ -19,7 +19,8 @@ struct pv_gpu_resource {
 	bool has_backing;
 	bool has_uuid;
 	uint8_t uuid[16];
-	uint64_t host_bytes; /* charged for its picture */
+	uint64_t host_bytes; /* charged for all of it, of which */
+	uint64_t picture_bytes, backing_bytes;
 	/* A blob's picture: the layout it was shown with last. */
 	bool has_layout;
 	struct pv_blob_layout layout;

@@ -84,8 +84,9 @@ static void destroy(struct pv_renderer *renderer)
 {
 	struct render2d *r = to_render2d(renderer);
 	struct resource *resource;
+	uint32_t cursor = 0;
 
-	while ((resource = pv_id_map_any(&r->resources)))
+	while ((resource = pv_id_map_any(&r->resources, &cursor)))
 		free_resource(pv_id_map_remove(&r->resources, resource->info.id));
 	pv_id_map_finish(&r->resources);
 	pv_guest_map_unref(r->map);

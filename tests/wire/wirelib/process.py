@@ -78,6 +78,14 @@ class Process:
         with self.changed:
             return [line for line in self.lines if level is None or line.startswith(f"pvgpu: {level}: ")]
 
+    def memory_factor(self):
+        """How much more memory than usual this build takes: sanitizers keep shadows, red zones and freed blocks."""
+        return 4 if self.has_sanitizer(b"__asan_init") or self.has_sanitizer(b"__tsan_init") else 1
+
+    def has_sanitizer(self, symbol):
+        with open(f"/proc/{self.pid}/exe", "rb") as file:
+            return symbol in file.read()
+
     def complaints(self):
         """Log lines that say something is wrong."""
         return self.log("error") + self.log("warning")
