@@ -554,9 +554,8 @@ static uint32_t get_edid(const struct command *c, const void *bytes)
 
 	if (!has_feature(c->gpu, PV_GPU_F_EDID))
 		REFUSE(PV_GPU_RESP_ERR_UNSPEC, "GET_EDID without its feature");
-	uint32_t type = check_scanout_id(c, cmd->scanout);
-	if (type != PV_GPU_RESP_OK_NODATA)
-		return type;
+	if (cmd->scanout >= PV_GPU_MAX_SCANOUTS)
+		return check_scanout_id(c, cmd->scanout);
 	c->request->scanout_id = cmd->scanout;
 	/* Linux asks for the EDID of a changed head before it asks what changed. */
 	return answer_with_outputs(c);

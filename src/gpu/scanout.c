@@ -201,6 +201,11 @@ static void fill_display_info(const struct pv_gpu *gpu, struct pv_gpu_response *
 
 static void fill_edid(const struct pv_gpu *gpu, uint32_t scanout_id, struct pv_gpu_response *response)
 {
+	if (scanout_id >= gpu->nr_outputs) {
+		PV_LOG_LIMITED(PV_LOG_WARNING, "gpu", "there is no scanout %u, only %u", scanout_id, gpu->nr_outputs);
+		response->type = PV_GPU_RESP_ERR_INVALID_SCANOUT_ID;
+		return;
+	}
 	response->type = PV_GPU_RESP_OK_EDID;
 	response->payload_len = sizeof(response->edid);
 	response->edid = (struct pv_gpu_resp_edid){0};
@@ -221,7 +226,7 @@ void pv_gpu_outputs_queried(struct pv_gpu *gpu)
 	gpu->outputs_queried = true;
 	while (gpu->waiting_for_outputs) {
 		struct pv_gpu_request *request = gpu->waiting_for_outputs;
-		struct pv_gpu_response response;
+		struct pv_gpu_response response = {.payload_len = 0};
 
 		gpu->waiting_for_outputs = request->next;
 		pv_gpu_fill_from_outputs(gpu, request, &response);
