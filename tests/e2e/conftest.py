@@ -41,10 +41,8 @@ def logs_on_failure(request):
     yield
     report = getattr(request.node, "call_report", None)
     machine = request.node.funcargs.get("guest")
-    if report and report.failed and machine and machine.vm:
-        print(machine.vm.logs())
-        if machine.device:
-            print(f"--- pvgpu ---\n{machine.device.log.read_text(errors='replace')[-3000:]}")
+    if report and report.failed and machine:
+        print(machine.logs())
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -16,7 +16,7 @@ TOP = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(TOP / "guest"))
 import vm  # noqa: E402 (the guest's own module)
 
-from . import picture, procs, rfb  # noqa: E402
+from . import dbus, picture, procs  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("PVGPU_BUILD") or TOP / "build")
 GiB = 1 << 30
@@ -54,14 +54,21 @@ FRONT_ENDS = {front_end.name: front_end for front_end in (
 )}
 
 
+def qemu_program(front_end):
+    program = ["qemu-system-x86_64"]
+    return program if front_end.qemu == "11" else [str(TOP / "run"), "shell", "--root", "qemu72", "--", *program]
+
+
 def qemu_has(front_end):
     """Whether this QEMU has the device."""
-    program = ["qemu-system-x86_64"]
-    if front_end.qemu != "11":
-        program = [str(TOP / "run"), "shell", "--root", "qemu72", "--", *program]
-    result = subprocess.run([*program, "-machine", "none", "-device", f"{front_end.device},help"],
+    result = subprocess.run([*qemu_program(front_end), "-machine", "none", "-device", f"{front_end.device},help"],
                             capture_output=True, check=False)
     return result.returncode == 0
+
+
+def qemu_has_dbus_display(front_end):
+    result = subprocess.run([*qemu_program(front_end), "-display", "help"], capture_output=True, text=True, check=False)
+    return "dbus" in result.stdout.split()
 
 
 def wait_until(condition, timeout_s=20, interval_s=0.05):
@@ -77,6 +84,15 @@ def wait_until(condition, timeout_s=20, interval_s=0.05):
 def json_lines(text):
     """The whole lines of a program's output that are JSON objects."""
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.startswith("{") and line.endswith("\n")]
+
+
+def tail(path, size_bytes=3000):
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.path.getsize(path) - size_bytes))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
 
 
 class Running:
@@ -122,10 +138,8 @@ class Session:
         self.picture_path = self.directory / "at-exit.png"
         self.device = self.vm = None
         self._numbers = 0
-        self.vnc_paths = [self.directory / "vnc0", self.directory / "vnc1"] if front_end.console else []
-        heads = 2 if "max_outputs=2" in front_end.options else 1
-        extra = [word for head, path in enumerate(self.vnc_paths[:heads])
-                 for word in ("-vnc", f"unix:{path},display=gpu,head={head}")]
+        display = "dbus,p2p=on" if front_end.console and qemu_has_dbus_display(front_end) else "none"
+        self.can_resize = bool(self.front_end.ours and not front_end.console) or display != "none"
         try:
             if front_end.ours:
                 at_exit = [f"--display=png={self.picture_path}"] if picture_at_exit else []
@@ -134,13 +148,23 @@ class Session:
             else:
                 options = f",{front_end.options}" if front_end.options else ""
                 gpu = ["-device", f"{front_end.device},id=gpu{options}"]
-            self.vm = vm.Machine(gpu=gpu, qemu=front_end.qemu, memory_mib=memory_mib, kernel=kernel, extra=extra,
+            self.vm = vm.Machine(gpu=gpu, qemu=front_end.qemu, memory_mib=memory_mib, kernel=kernel, display=display,
                                  directory=self.directory / "vm")
             self.kmsbench, self.triangle = self.vm.install(BUILD / "guest/kmsbench/pvgpu-kmsbench",
                                                            BUILD / "guest/triangle/pvgpu-triangle")
-        except BaseException:
+        except BaseException as error:
+            logs = self.logs()
             self.close()
+            if isinstance(error, vm.GuestError):
+                raise SessionError(f"{error}\n{logs}") from error
             raise
+
+    def logs(self):
+        """The ends of all logs there are."""
+        paths = [self.directory / "vm/qemu.log", self.directory / "vm/serial.log"]
+        if self.device:
+            paths.append(self.device.log)
+        return "\n".join(f"--- {path.name} ---\n{tail(path)}" for path in paths)
 
     def __enter__(self):
         return self
@@ -230,8 +254,13 @@ class Session:
 
     # The host
 
-    def vnc(self, head=0):
-        return rfb.VncClient(self.vnc_paths[head])
+    def resize(self, width, height, head=0):
+        """Another window size: on the VMM's console as its user would, else through our control socket."""
+        if self.front_end.console:
+            with dbus.Consoles(self.vm.qmp) as consoles:
+                consoles.set_window_size(head, width, height)
+        else:
+            self.device.control("resize", f"{width}x{height}", f"--scanout={head}")
 
     def device_cpu_share(self, seconds):
         """The part of one core that our process uses over a time."""
