@@ -183,7 +183,7 @@ PV_API PV_MUST_USE enum pv_status pv_picture_read_bgrx(struct pv_picture *PV_NON
 
 struct pv_device_cursor {
 	uint32_t scanout;
-	int32_t x, y; /* of the hot spot, in the scanout's pixels; may lie outside */
+	int32_t x, y; /* of the image's top left corner, in the scanout's pixels; may lie outside */
 	uint32_t hot_x, hot_y;
 	bool visible;
 	/* 64 rows of 64 pixels, bytes B, G, R, A, pre-multiplied; valid during the callback. */
