@@ -192,7 +192,8 @@ def summarise(bench):
     return rows
 
 
-def print_table(rows, chosen):
+def make_table(rows, chosen):
+    """Header and body."""
     others = [subject for subject in chosen if subject.name != "qemu"]
     header = ["median [lowest to highest]", *(subject.title for subject in chosen),
               *(f"{subject.name} : qemu" for subject in others)]
@@ -200,10 +201,35 @@ def print_table(rows, chosen):
     for entry in rows:
         ratios = [f"{entry['ratios'][subject.name]:.2f}" if subject.name in entry["ratios"] else "" for subject in others]
         body.append([entry["row"], *(figures.spread(entry["figures"].get(subject.name)) for subject in chosen), *ratios])
-    print(figures.table(header, body))
-    print("\nRatios are the median of the rounds' ratios, turned so that 1.00 and more is at least as good as QEMU's own"
-          " device.\nDevice CPU is all of QEMU but its vCPU threads, plus our process. Memory beyond surfaces is what our"
-          " process\nholds resident less the pictures of guest surfaces and less guest memory, which is the guest's own.")
+    return header, body
+
+
+EXPLANATION = """Ratios are the median of the rounds' ratios, turned so that 1.00 and more is at least as good as QEMU's own device.
+Device CPU is all of QEMU but its vCPU threads, plus our process. Memory beyond surfaces is what our process holds
+resident less the pictures of guest surfaces (those of blobs are paid for only when somebody looks) and less guest
+memory, which is the guest's own."""
+
+
+def machine_line(result):
+    host, versions = result["host"], result["versions"]
+    return (f"{host['cpus']} x {host['cpu']}, {result['accelerator']}, {versions['qemu']}, guest Linux "
+            f"{versions['guest_kernel']}, {versions['pvgpu']}, {result['time'][:10]}")
+
+
+def write_markdown(path, result, table):
+    path.write_text(f"""# Benchmarks
+
+## 2D: ours beside QEMU's own virtio-gpu-pci
+
+Written by `./run bench 2d --rounds {result['rounds']} --seconds {result['seconds']:g} --markdown {path.name}`. One guest, one QEMU, {result['width']}x{result['height']},
+the devices measured in turn, {result['rounds']} rounds. Median [lowest to highest].
+
+{machine_line(result)}
+
+{figures.markdown_table(*table)}
+
+{EXPLANATION}
+""")
 
 
 def main():
@@ -212,6 +238,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=5, help="length of the long runs (default 5)")
     parser.add_argument("--only", default="qemu,gpu,test", help="the devices, with commas (default qemu,gpu,test)")
     parser.add_argument("--output", type=pathlib.Path, default=TOP / "build/bench/2d.json")
+    parser.add_argument("--markdown", type=pathlib.Path, help="write the table there, too (docs/BENCHMARKS.md)")
     options = parser.parse_args()
     if options.rounds < 1 or options.seconds <= SHORT_RUN_S:
         parser.error(f"--rounds starts at 1, --seconds above {SHORT_RUN_S}")
@@ -257,9 +284,11 @@ def main():
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(result, indent=1) + "\n")
-    print_table(rows, chosen)
-    print(f"\n{result['host']['cpus']} x {result['host']['cpu']}, {accelerator}, {result['versions']['qemu']}, guest Linux "
-          f"{guest_kernel}; all of it in {options.output}")
+    table = make_table(rows, chosen)
+    print(figures.table(*table))
+    print(f"\n{EXPLANATION}\n\n{machine_line(result)}; all of it in {options.output}")
+    if options.markdown:
+        write_markdown(options.markdown, result, table)
     return 0
 
 

@@ -41,6 +41,13 @@ def table(header, rows):
     return "\n".join(line.rstrip() for line in lines)
 
 
+def markdown_table(header, rows):
+    """The same as Markdown; the first column left-aligned, the others right."""
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in [header, *rows]]
+    lines.insert(1, "|---|" + "---:|" * (len(header) - 1))
+    return "\n".join(lines)
+
+
 def host():
     """The machine, in words and numbers that other runs can be compared by."""
     cpu = "unknown"
