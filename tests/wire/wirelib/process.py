@@ -103,6 +103,11 @@ class Process:
                     raise AssertionError(f"not in the log: {what}; there is:\n" + "\n".join(self.lines))
                 self.changed.wait(left)
 
+    def check_one_complaint(self):
+        """One thing went wrong: one line says so. It may be on its way to us still; a second one may not."""
+        self.wait_for_log(lambda lines: self.complaints(), "a complaint")
+        assert len(self.complaints()) == 1, "\n".join(self.log())
+
     def is_alive(self):
         return self.popen.poll() is None
 
