@@ -10,11 +10,19 @@ from rig import session
 # Words of the environment: PVGPU_FRONT_ENDS="gpu test" chooses among them; `peer` is QEMU's own device, which shows
 # that a test that fails with ours is right.
 DEFAULT = "gpu test vga gpu-7.2"
+WITH_WINDOWS = "gpu-windows gpu-7.2-windows"
+RESIZING_TESTS = ("test_resize", "test_two_heads")
 
 
 def pytest_generate_tests(metafunc):
     if "guest" in metafunc.fixturenames:
-        names = os.environ.get("PVGPU_FRONT_ENDS", DEFAULT).split()
+        names = os.environ.get("PVGPU_FRONT_ENDS", f"{DEFAULT} {WITH_WINDOWS}").split()
+        # Only the control socket or a window can ask for another size.
+        with_windows = WITH_WINDOWS.split()
+        if metafunc.function.__name__ in RESIZING_TESTS:
+            names = [name for name in names if name == "test" or name in with_windows]
+        else:
+            names = [name for name in names if name not in with_windows]
         metafunc.parametrize("guest", names, indirect=True, scope="module")
 
 
@@ -43,6 +51,7 @@ def logs_on_failure(request):
     machine = request.node.funcargs.get("guest")
     if report and report.failed and machine:
         print(machine.logs())
+        print(machine.stacks_if_stuck())
 
 
 @pytest.hookimpl(hookwrapper=True)

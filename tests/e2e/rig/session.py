@@ -36,6 +36,7 @@ class FrontEnd:
     ours: bool = True        # served by our process
     console: bool = True     # the VMM has a console for it: screendump, VNC
     options: str = ""        # properties of the device
+    windows: bool = False    # with a display whose windows can change their size
     arguments: tuple = ()    # of our process
 
     @property
@@ -49,6 +50,9 @@ FRONT_ENDS = {front_end.name: front_end for front_end in (
     FrontEnd("test", "vhost-user-test-device-pci", console=False, arguments=("--window=256M", "--size=1280x800,off", "--outputs=2")),
     FrontEnd("vga", "vhost-user-vga"),
     FrontEnd("gpu-7.2", "vhost-user-gpu-pci", qemu="7.2"),
+    # Guests of their own for changes of size: QEMU's other displays leave these consoles alone.
+    FrontEnd("gpu-windows", "vhost-user-gpu-pci", windows=True, options="max_outputs=2"),
+    FrontEnd("gpu-7.2-windows", "vhost-user-gpu-pci", qemu="7.2", windows=True),
     # No product of ours in it: shows that a test is right, and what QEMU's own device does.
     FrontEnd("peer", "virtio-gpu-pci", ours=False, options="max_outputs=2"),
 )}
@@ -95,6 +99,16 @@ def tail(path, size_bytes=3000):
         return ""
 
 
+def stacks(pid):
+    command = ["gdb", "-q", "-nx", "-batch", "-p", str(pid), "-ex", "thread apply all backtrace 16"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"--- no stacks of process {pid}: {error}"
+    kept = [line for line in result.stdout.splitlines() if line.startswith(("Thread", "#"))]
+    return "\n".join([f"--- stacks of process {pid}", *kept])
+
+
 class Running:
     """A program in the guest that goes on until stop()."""
 
@@ -138,7 +152,7 @@ class Session:
         self.picture_path = self.directory / "at-exit.png"
         self.device = self.vm = None
         self._numbers = 0
-        display = "dbus,p2p=on" if front_end.console and qemu_has_dbus_display(front_end) else "none"
+        display = "dbus,p2p=on" if front_end.windows and qemu_has_dbus_display(front_end) else "none"
         self.can_resize = bool(self.front_end.ours and not front_end.console) or display != "none"
         try:
             if front_end.ours:
@@ -165,6 +179,18 @@ class Session:
         if self.device:
             paths.append(self.device.log)
         return "\n".join(f"--- {path.name} ---\n{tail(path)}" for path in paths)
+
+    def stacks_if_stuck(self):
+        """Where QEMU and our process are, thread by thread, if the guest answers no more: what a rare hang leaves us."""
+        processes = [process for process in (self.vm and self.vm.process, self.device and self.device.process)
+                     if process and process.poll() is None]
+        if not self.vm or len(processes) < 2:
+            return ""
+        try:
+            self.vm.start("true").wait(10)
+            return ""
+        except vm.GuestError:
+            return "\n".join(stacks(process.pid) for process in processes)
 
     def __enter__(self):
         return self
