@@ -232,9 +232,12 @@ class Device:
         self.program = pathlib.Path(program or build / "pvgpu")
         self._own = directory is None
         self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix="pvgpu-device-", dir="/tmp"))
+        self.directory.mkdir(parents=True, exist_ok=True)
         self.socket_path = self.directory / "vhost-user.sock"
         self.control_path = self.directory / "control.sock"
         self.log = self.directory / "pvgpu.log"
+        # Of an earlier device in this directory; waiting for the new one looks at its existence.
+        self.socket_path.unlink(missing_ok=True)
         self.returncode = None
         command = [*CONFINED, str(self.program), "vhost-user", f"--socket-path={self.socket_path}",
                    f"--control={self.control_path}", *arguments]
