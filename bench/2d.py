@@ -79,8 +79,14 @@ class Bench:
 
     def measure_rate(self, subject, what, mode, *options):
         short = self.kmsbench(subject, mode, "--seconds", SHORT_RUN_S, *options)
+        before = subject.process and subject.process.status()["counters"]
         long = self.kmsbench(subject, mode, "--seconds", self.seconds, *options)
         self.add(f"{what}/s", subject, long["per_second"])
+        if subject.process:
+            after = subject.process.status()["counters"]
+            flushes = after["flushes"] - before["flushes"]
+            self.add(f"{what}: KiB the guest transfers", subject,
+                     (after["transferred_bytes"] - before["transferred_bytes"]) / 1024 / max(flushes, 1))
         updates = long["updates"] - short["updates"]
         cost = {group: (long["cpu_s"][group] - short["cpu_s"][group]) / updates * 1e6 for group in long["cpu_s"]}
         self.add(f"{what}: device CPU us", subject, cost["qemu"] + cost["pvgpu"])
@@ -160,6 +166,7 @@ ROWS = [
     ("64x64 updates: device CPU us", False),
     ("64x64 updates: QEMU's part", None),
     ("64x64 updates: our part", None),
+    ("64x64 updates: KiB the guest transfers", None),
     ("64x64 updates: all CPU us, guest included", False),
     ("idle, % of a core", None),
     ("memory beyond surfaces, MiB", None),
@@ -207,7 +214,8 @@ def make_table(rows, chosen):
 EXPLANATION = """Ratios are the median of the rounds' ratios, turned so that 1.00 and more is at least as good as QEMU's own device.
 Device CPU is all of QEMU but its vCPU threads, plus our process. Memory beyond surfaces is what our process holds
 resident less the pictures of guest surfaces (those of blobs are paid for only when somebody looks) and less guest
-memory, which is the guest's own."""
+memory, which is the guest's own. A guest kernel that has once shown another buffer may answer every DIRTYFB of 64x64
+with a transfer and a flush of the whole screen, on any device: see how much it transfers."""
 
 
 def machine_line(result):
