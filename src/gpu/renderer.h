@@ -17,13 +17,17 @@
 enum pv_resource_kind {
 	PV_RESOURCE_2D,         /* format, width, height; pixels live in the renderer */
 	PV_RESOURCE_GUEST_BLOB, /* size_bytes; bytes live in its guest backing */
+	PV_RESOURCE_HOST_BLOB,  /* size_bytes, ctx_id, blob_id; bytes live with the renderer */
 };
 
 struct pv_resource_info {
 	uint32_t id; /* not 0 */
 	enum pv_resource_kind kind;
 	uint32_t format, width, height; /* PV_RESOURCE_2D; checked by the core */
-	uint64_t size_bytes;            /* of the guest blob, or of the picture */
+	uint64_t size_bytes;            /* of the blob, or of the picture */
+	/* PV_RESOURCE_HOST_BLOB (5.7.6.8, VIRTIO_GPU_BLOB_MEM_HOST3D). */
+	uint32_t ctx_id, blob_flags;
+	uint64_t blob_id;
 };
 
 /* Where a scanout's pixels lie inside a blob. */
@@ -88,6 +92,41 @@ struct pv_renderer_ops {
 	void (*finish_batch)(struct pv_renderer *renderer);
 	/* The guest's driver is gone: every resource has been destroyed; pending ops and fences are forgotten. */
 	void (*reset)(struct pv_renderer *renderer);
+
+	/*
+	 * 3D: all of what follows, or NULL throughout. The ops of one context and of blobs made in it take effect in
+	 * the order of their calls, even where earlier ones are pending; those of different contexts do not wait for
+	 * each other. fence_signalled() for ring_idx 0 means that the context's ops before create_fence() have taken
+	 * effect, for others that the work they submitted to that timeline has ended; it comes in any case, also after
+	 * the context is lost or gone.
+	 */
+	/* Capability sets: ids by index, then contents. *len_bytes: room at `buf` in, size out (NULL buf: just size).
+	 */
+	uint32_t (*capset_id)(struct pv_renderer *renderer, uint32_t index); /* 0: no more */
+	enum pv_status (*capset)(struct pv_renderer *renderer, uint32_t capset_id, uint32_t version, void *buf,
+				 size_t *len_bytes);
+	/* `name` is for people; at most 64 bytes, may be empty. */
+	enum pv_status (*context_create)(struct pv_renderer *renderer, uint64_t op_id, uint32_t ctx_id,
+					 uint32_t capset_id, const char *name);
+	/* Its pending ops are answered (with an error) and its fences signalled before the id is free again. */
+	void (*context_destroy)(struct pv_renderer *renderer, uint32_t ctx_id);
+	/* A resource becomes known to a context; twice is harmless. The creating context knows its blobs at once. */
+	enum pv_status (*context_attach)(struct pv_renderer *renderer, uint64_t op_id, uint32_t ctx_id,
+					 uint32_t resource_id);
+	void (*context_detach)(struct pv_renderer *renderer, uint32_t ctx_id, uint32_t resource_id);
+	/* A command buffer (VIRTIO_GPU_CMD_SUBMIT_3D); `commands` is borrowed for the call. PV_ERR_GUEST: the context
+	 * is lost. */
+	enum pv_status (*submit)(struct pv_renderer *renderer, uint64_t op_id, uint32_t ctx_id, const void *commands,
+				 size_t len_bytes);
+	/*
+	 * Host blobs, once created. Their memory as a file to be mapped at offset 0, at least as long as the blob: the
+	 * caller gets a duplicate. PV_ERR_UNSUPPORTED: it is not mappable. For transports without a window.
+	 */
+	enum pv_status (*blob_export)(struct pv_renderer *renderer, uint32_t resource_id, int *out_fd);
+	/* VIRTIO_GPU_CMD_RESOURCE_MAP_BLOB at `offset_bytes` of the window; *out_map_info as in 5.7.6.10. */
+	enum pv_status (*blob_map)(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id,
+				   uint64_t offset_bytes, uint32_t *out_map_info);
+	void (*blob_unmap)(struct pv_renderer *renderer, uint32_t resource_id);
 };
 
 static inline void pv_renderer_destroy(struct pv_renderer *renderer)
