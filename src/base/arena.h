@@ -25,8 +25,9 @@ static inline void *pv_arena_alloc(struct pv_arena *arena, uint64_t size_bytes)
 {
 	uint8_t *memory = arena->next;
 
-	if (__builtin_expect(size_bytes <= (uint64_t)(arena->end - memory), 1)) {
-		/* Blocks are multiples of 16 bytes, so the rounded size fits as well. */
+	if (__builtin_expect(size_bytes < (uint64_t)(arena->end - memory), 1)) {
+		/* Less, not equal: an empty arena has no block to point into. Blocks are multiples of 16 bytes, so the
+		 * rounded size fits as well. */
 		arena->next = memory + ((size_bytes + 15) & ~UINT64_C(15));
 		return memory;
 	}
