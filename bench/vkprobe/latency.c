@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/* Calls that wait for an answer, each timed alone. */
+#include "probe.h"
+
+/* A loop that no driver takes part in: how busy the machine is. */
+void pv_measure_control(struct pv_probe *probe, struct pv_series *series)
+{
+	for (uint32_t i = 0; i < probe->options.repeats; i++) {
+		const uint64_t began = pv_now_ns();
+		uint64_t state = began | 1;
+
+		for (uint32_t j = 0; j < 20000000; j++)
+			state = state * 6364136223846793005u + 1442695040888963407u;
+		pv_series_add(series, (double)(pv_now_ns() - began) / 1e6 + (state == 0 ? 1 : 0));
+	}
+}
+
+/* An empty batch: a submit with a fence and no command buffer. The reset before it is not counted. */
+void pv_measure_submit_wait(struct pv_probe *probe, struct pv_series *series)
+{
+	const VkFenceCreateInfo create = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
+	const VkSubmitInfo submit = {.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO};
+	VkFence fence;
+
+	PV_VK(vkCreateFence(probe->device, &create, NULL, &fence));
+	for (uint32_t i = 0; i < probe->options.latencies + 50; i++) {
+		const uint64_t began = pv_now_ns();
+
+		PV_VK(vkQueueSubmit(probe->queue, 1, &submit, fence));
+		PV_VK(vkWaitForFences(probe->device, 1, &fence, VK_TRUE, UINT64_MAX));
+		if (i >= 50)
+			pv_series_add(series, (double)(pv_now_ns() - began) / 1e3);
+		PV_VK(vkResetFences(probe->device, 1, &fence));
+	}
+	vkDestroyFence(probe->device, fence, NULL);
+}
+
+/* The same with a timeline semaphore, as translation layers do. */
+void pv_measure_submit_wait_timeline(struct pv_probe *probe, struct pv_series *series)
+{
+	const VkSemaphoreTypeCreateInfo type = {
+	    .sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO,
+	    .semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE,
+	};
+	const VkSemaphoreCreateInfo create = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, .pNext = &type};
+	VkSemaphore semaphore;
+
+	PV_VK(vkCreateSemaphore(probe->device, &create, NULL, &semaphore));
+	for (uint64_t i = 1; i <= probe->options.latencies + 50u; i++) {
+		const VkTimelineSemaphoreSubmitInfo values = {
+		    .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
+		    .signalSemaphoreValueCount = 1,
+		    .pSignalSemaphoreValues = &i,
+		};
+		const VkSubmitInfo submit = {
+		    .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
+		    .pNext = &values,
+		    .signalSemaphoreCount = 1,
+		    .pSignalSemaphores = &semaphore,
+		};
+		const VkSemaphoreWaitInfo wait = {
+		    .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
+		    .semaphoreCount = 1,
+		    .pSemaphores = &semaphore,
+		    .pValues = &i,
+		};
+		const uint64_t began = pv_now_ns();
+
+		PV_VK(vkQueueSubmit(probe->queue, 1, &submit, VK_NULL_HANDLE));
+		PV_VK(vkWaitSemaphores(probe->device, &wait, UINT64_MAX));
+		if (i > 50)
+			pv_series_add(series, (double)(pv_now_ns() - began) / 1e3);
+	}
+	vkDestroySemaphore(probe->device, semaphore, NULL);
+}
+
+/*
+ * A query that guest drivers do not keep: Mesa's venus caches format properties only of calls without a chain. The
+ * formats vary, so that no other cache can answer.
+ */
+void pv_measure_reply(struct pv_probe *probe, struct pv_series *series)
+{
+	for (uint32_t i = 0; i < probe->options.latencies + 50; i++) {
+		VkFormatProperties3 more = {.sType = VK_STRUCTURE_TYPE_FORMAT_PROPERTIES_3};
+		VkFormatProperties2 properties = {.sType = VK_STRUCTURE_TYPE_FORMAT_PROPERTIES_2, .pNext = &more};
+		const VkFormat format = (VkFormat)(VK_FORMAT_R8_UNORM + i % 32);
+		const uint64_t began = pv_now_ns();
+
+		vkGetPhysicalDeviceFormatProperties2(probe->physical, format, &properties);
+		if (i >= 50)
+			pv_series_add(series, (double)(pv_now_ns() - began) / 1e3);
+	}
+}
+
+static VkRenderPass create_small_pass(struct pv_probe *probe)
+{
+	const VkAttachmentDescription color = {
+	    .format = VK_FORMAT_R8G8B8A8_UNORM,
+	    .samples = VK_SAMPLE_COUNT_1_BIT,
+	    .finalLayout = VK_IMAGE_LAYOUT_GENERAL,
+	};
+	const VkSubpassDescription subpass = {.pipelineBindPoint = VK_PIPELINE_BIND_POINT_GRAPHICS};
+	const VkRenderPassCreateInfo create = {
+	    .sType = VK_STRUCTURE_TYPE_RENDER_PASS_CREATE_INFO,
+	    .attachmentCount = 1,
+	    .pAttachments = &color,
+	    .subpassCount = 1,
+	    .pSubpasses = &subpass,
+	};
+	VkRenderPass pass;
+
+	PV_VK(vkCreateRenderPass(probe->device, &create, NULL, &pass));
+	return pass;
+}
+
+/* The smallest of all replies: two numbers that a driver knows. */
+void pv_measure_reply_small(struct pv_probe *probe, struct pv_series *series)
+{
+	const VkRenderPass pass = create_small_pass(probe);
+	VkExtent2D granularity;
+
+	for (uint32_t i = 0; i < probe->options.latencies + 50; i++) {
+		const uint64_t began = pv_now_ns();
+
+		vkGetRenderAreaGranularity(probe->device, pass, &granularity);
+		if (i >= 50)
+			pv_series_add(series, (double)(pv_now_ns() - began) / 1e3);
+	}
+	vkDestroyRenderPass(probe->device, pass, NULL);
+}
+
+/* vkGetPhysicalDeviceFormatProperties + vkGetFenceStatus, as programs call them: what a driver may answer itself, it
+ * does. */
+void pv_measure_format_and_fence(struct pv_probe *probe, struct pv_series *series)
+{
+	const VkFenceCreateInfo create = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
+	VkFormatProperties properties;
+	VkFence fence;
+
+	PV_VK(vkCreateFence(probe->device, &create, NULL, &fence));
+	for (uint32_t i = 0; i < probe->options.latencies + 50; i++) {
+		const uint64_t began = pv_now_ns();
+
+		vkGetPhysicalDeviceFormatProperties(probe->physical, VK_FORMAT_R8G8B8A8_UNORM, &properties);
+		if (vkGetFenceStatus(probe->device, fence) != VK_NOT_READY)
+			pv_die("vkGetFenceStatus: a fence that nobody signals is signalled");
+		if (i >= 50)
+			pv_series_add(series, (double)(pv_now_ns() - began) / 1e3);
+	}
+	vkDestroyFence(probe->device, fence, NULL);
+}
+
+/* In hundreds, for one call may be shorter than it takes to read the clock. */
+void pv_measure_fence_status(struct pv_probe *probe, struct pv_series *series)
+{
+	const VkFenceCreateInfo create = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
+	VkFence fence;
+
+	PV_VK(vkCreateFence(probe->device, &create, NULL, &fence));
+	for (uint32_t i = 0; i < probe->options.latencies / 10 + 5; i++) {
+		const uint64_t began = pv_now_ns();
+
+		for (uint32_t j = 0; j < 100; j++)
+			if (vkGetFenceStatus(probe->device, fence) != VK_NOT_READY)
+				pv_die("vkGetFenceStatus: a fence that nobody signals is signalled");
+		if (i >= 5)
+			pv_series_add(series, (double)(pv_now_ns() - began) / 1e5);
+	}
+	vkDestroyFence(probe->device, fence, NULL);
+}

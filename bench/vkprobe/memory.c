@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* Memory: how fast it comes and goes, how fast the processor reaches it, how fast it gets to the device. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "probe.h"
+
+#define MIB        (1024u * 1024u)
+#define BULK_BYTES (64u * MIB)
+#define IMAGE_SIDE 4096u /* of 4 bytes a pixel: BULK_BYTES */
+#define HOST_FLAGS (VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT)
+
+/* Allocates, maps, writes a byte in each page and frees 1 MiB. The writes prove that the memory is there. */
+void pv_measure_allocation(struct pv_probe *probe, struct pv_series *series)
+{
+	const VkMemoryAllocateInfo info = {
+	    .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+	    .allocationSize = MIB,
+	    .memoryTypeIndex = pv_memory_type(probe, UINT32_MAX, HOST_FLAGS, VK_MEMORY_PROPERTY_HOST_CACHED_BIT),
+	};
+	const uint32_t count = probe->options.latencies / 4 + 1;
+
+	for (uint32_t i = 0; i < count + 10; i++) {
+		VkDeviceMemory memory;
+		void *mapped;
+		const uint64_t began = pv_now_ns();
+
+		PV_VK(vkAllocateMemory(probe->device, &info, NULL, &memory));
+		PV_VK(vkMapMemory(probe->device, memory, 0, VK_WHOLE_SIZE, 0, &mapped));
+		for (uint32_t at = 0; at < MIB; at += 4096)
+			((volatile unsigned char *)mapped)[at] = (unsigned char)i;
+		vkUnmapMemory(probe->device, memory);
+		vkFreeMemory(probe->device, memory, NULL);
+		if (i >= 10)
+			pv_series_add(series, (double)(pv_now_ns() - began) / 1e3);
+	}
+}
+
+static unsigned char *plain_memory(void)
+{
+	/* Aligned as a driver's is, for a fair comparison. */
+	unsigned char *bytes = aligned_alloc(4096, BULK_BYTES);
+
+	if (!bytes)
+		pv_die("out of memory");
+	memset(bytes, 1, BULK_BYTES);
+	return bytes;
+}
+
+/* GB/s of one copy after another, the first of which is not counted: it meets pages that are not there yet. */
+static void measure_copy(struct pv_probe *probe, struct pv_series *series, void *to, const void *from)
+{
+	for (uint32_t i = 0; i < probe->options.repeats * 2 + 1; i++) {
+		const uint64_t began = pv_now_ns();
+
+		memcpy(to, from, BULK_BYTES);
+		/* The compiler must believe that somebody reads it. */
+		__asm__ volatile("" : : "r"(to) : "memory");
+		if (i > 0)
+			pv_series_add(series, (double)BULK_BYTES / (double)(pv_now_ns() - began));
+	}
+}
+
+static void measure_mapped(struct pv_probe *probe, struct pv_series *series, bool write)
+{
+	struct pv_buffer buffer =
+	    pv_buffer_create(probe, BULK_BYTES, VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT,
+			     HOST_FLAGS, VK_MEMORY_PROPERTY_HOST_CACHED_BIT);
+	unsigned char *plain = plain_memory();
+
+	if (write) {
+		measure_copy(probe, series, buffer.mapped, plain);
+	} else {
+		/* Or the reads might all meet one page of zeros. */
+		memset(buffer.mapped, 2, BULK_BYTES);
+		measure_copy(probe, series, plain, buffer.mapped);
+	}
+	free(plain);
+	pv_buffer_destroy(probe, &buffer);
+}
+
+void pv_measure_mapped_write(struct pv_probe *probe, struct pv_series *series)
+{
+	measure_mapped(probe, series, true);
+}
+
+void pv_measure_mapped_read(struct pv_probe *probe, struct pv_series *series)
+{
+	measure_mapped(probe, series, false);
+}
+
+static void measure_plain(struct pv_probe *probe, struct pv_series *series)
+{
+	unsigned char *to = plain_memory(), *from = plain_memory();
+
+	measure_copy(probe, series, to, from);
+	free(to);
+	free(from);
+}
+
+/* What ordinary memory does: the two are the same copy, and each has its partner above. */
+void pv_measure_plain_write(struct pv_probe *probe, struct pv_series *series)
+{
+	measure_plain(probe, series);
+}
+
+void pv_measure_plain_read(struct pv_probe *probe, struct pv_series *series)
+{
+	measure_plain(probe, series);
+}
+
+struct upload {
+	VkBuffer from, to;
+	VkImage image;
+};
+
+static void record_buffer_upload(VkCommandBuffer commands, void *user)
+{
+	const struct upload *upload = user;
+	const VkBufferCopy region = {.size = BULK_BYTES};
+
+	vkCmdCopyBuffer(commands, upload->from, upload->to, 1, &region);
+}
+
+static void record_image_upload(VkCommandBuffer commands, void *user)
+{
+	const struct upload *upload = user;
+	const VkBufferImageCopy region = {
+	    .imageSubresource = {.aspectMask = VK_IMAGE_ASPECT_COLOR_BIT, .layerCount = 1},
+	    .imageExtent = {IMAGE_SIDE, IMAGE_SIDE, 1},
+	};
+	const VkImageMemoryBarrier barrier = {
+	    .sType = VK_STRUCTURE_TYPE_IMAGE_MEMORY_BARRIER,
+	    .dstAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
+	    .newLayout = VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL,
+	    .srcQueueFamilyIndex = VK_QUEUE_FAMILY_IGNORED,
+	    .dstQueueFamilyIndex = VK_QUEUE_FAMILY_IGNORED,
+	    .image = upload->image,
+	    .subresourceRange = {.aspectMask = VK_IMAGE_ASPECT_COLOR_BIT, .levelCount = 1, .layerCount = 1},
+	};
+
+	vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT, VK_PIPELINE_STAGE_TRANSFER_BIT, 0, 0, NULL, 0,
+			     NULL, 1, &barrier);
+	vkCmdCopyBufferToImage(commands, upload->from, upload->image, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, 1, &region);
+}
+
+static void measure_upload(struct pv_probe *probe, struct pv_series *series, bool to_image)
+{
+	struct pv_buffer from = pv_buffer_create(probe, BULK_BYTES, VK_BUFFER_USAGE_TRANSFER_SRC_BIT, HOST_FLAGS, 0);
+	struct pv_buffer to = {0};
+	struct pv_image image = {0};
+
+	memset(from.mapped, 3, BULK_BYTES);
+	if (to_image)
+		image = pv_image_create(probe, IMAGE_SIDE, IMAGE_SIDE, VK_IMAGE_USAGE_TRANSFER_DST_BIT);
+	else
+		to = pv_buffer_create(probe, BULK_BYTES, VK_BUFFER_USAGE_TRANSFER_DST_BIT, 0,
+				      VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT);
+	struct upload upload = {from.buffer, to.buffer, image.image};
+	pv_measure_rate(probe, series, 1, BULK_BYTES / 1e9, to_image ? record_image_upload : record_buffer_upload,
+			&upload);
+	if (to_image)
+		pv_image_destroy(probe, &image);
+	else
+		pv_buffer_destroy(probe, &to);
+	pv_buffer_destroy(probe, &from);
+}
+
+void pv_measure_upload_buffer(struct pv_probe *probe, struct pv_series *series)
+{
+	measure_upload(probe, series, false);
+}
+
+void pv_measure_upload_image(struct pv_probe *probe, struct pv_series *series)
+{
+	measure_upload(probe, series, true);
+}
