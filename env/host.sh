@@ -39,30 +39,34 @@ version_at_least() {
 
 host_good() {
     [ -z "$(host_missing_packages)" ] && version_at_least qemu-system-x86 Installed 1:11.1 &&
-        version_at_least mesa-vulkan-drivers Installed 26
+        version_at_least mesa-vulkan-drivers Installed 26 && version_at_least libvulkan-dev Installed 1.4.343
 }
 
 host_make() {
     local packages log=$pv_cache/logs/apt.log mirror
     host_good && return
     progress "apt-get update" "$log" apt-get -q update || die "apt-get update failed" "repair the apt sources of this host first"
-    if ! version_at_least qemu-system-x86 Candidate 1:11.1 || ! version_at_least mesa-vulkan-drivers Candidate 26; then
+    if ! version_at_least qemu-system-x86 Candidate 1:11.1 || ! version_at_least mesa-vulkan-drivers Candidate 26 ||
+        ! version_at_least libvulkan-dev Candidate 1.4.343; then
         mirror=$(debian_mirror) || exit 1
-        say "QEMU 11.1 and Mesa 26 are needed. Adding trixie-backports to this host:"
+        say "QEMU 11.1, Mesa 26 and Vulkan 1.4.343 are needed. Adding trixie-backports, and sid for Vulkan's loader and headers:"
         say "    /etc/apt/sources.list.d/pvgpu-backports.sources"
         say "    /etc/apt/preferences.d/pvgpu.pref"
-        printf 'Types: deb\nURIs: %s\nSuites: trixie-backports\nComponents: main\nSigned-By: %s\n' "$mirror" \
-            /usr/share/keyrings/debian-archive-keyring.gpg >/etc/apt/sources.list.d/pvgpu-backports.sources
+        # The preferences first: without them sid would be all of this host's future. See root.sh about its validity.
         cp "$env_dir/backports.pref" /etc/apt/preferences.d/pvgpu.pref
-        progress "apt-get update" "$log" apt-get -q update || die "apt-get update failed with trixie-backports" \
+        printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n%s\n' \
+            "$mirror" trixie-backports /usr/share/keyrings/debian-archive-keyring.gpg '' \
+            "$mirror" sid /usr/share/keyrings/debian-archive-keyring.gpg 'Check-Valid-Until: no' \
+            >/etc/apt/sources.list.d/pvgpu-backports.sources
+        progress "apt-get update" "$log" apt-get -q update || die "apt-get update failed with trixie-backports and sid" \
             "remove /etc/apt/sources.list.d/pvgpu-backports.sources to undo"
     fi
     mapfile -t packages < <(package_list "$env_dir/dev.packages")
     say "installing ${#packages[@]} packages on this host; log: $log"
     progress "apt-get install" "$log" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
         -o Dpkg::Use-Pty=0 "${packages[@]}" || die "the packages could not be installed" "see $log"
-    host_good || die "the packages are installed, but not in the versions needed (QEMU 11.1, Mesa 26)" \
-        "see: apt-cache policy qemu-system-x86 mesa-vulkan-drivers"
+    host_good || die "the packages are installed, but not in the versions needed (QEMU 11.1, Mesa 26, Vulkan 1.4.343)" \
+        "see: apt-cache policy qemu-system-x86 mesa-vulkan-drivers libvulkan-dev"
 }
 
 host_ensure() {

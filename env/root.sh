@@ -43,7 +43,8 @@ root_make() {
     args+=("${lines[@]}")
     if [ "$suite" = trixie ]; then
         args+=("--setup-hook=mkdir -p \"\$1/etc/apt/preferences.d\" && cp '$env_dir/backports.pref' \"\$1/etc/apt/preferences.d/pvgpu.pref\"")
-        lines=("deb $mirror trixie main" "deb $mirror trixie-backports main")
+        # A mirror's copy of sid may be older than its Release file allows; it is wanted for one package.
+        lines=("deb $mirror trixie main" "deb $mirror trixie-backports main" "deb [check-valid-until=no] $mirror sid main")
     else
         lines=("deb $mirror $suite main")
     fi
