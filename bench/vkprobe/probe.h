@@ -111,6 +111,7 @@ void pv_measure_rate(struct pv_probe *probe, struct pv_series *series, uint32_t 
 void pv_measure_control(struct pv_probe *probe, struct pv_series *series);
 void pv_measure_submit_wait(struct pv_probe *probe, struct pv_series *series);
 void pv_measure_submit_wait_timeline(struct pv_probe *probe, struct pv_series *series);
+void pv_measure_reply_format(struct pv_probe *probe, struct pv_series *series);
 void pv_measure_reply(struct pv_probe *probe, struct pv_series *series);
 void pv_measure_reply_small(struct pv_probe *probe, struct pv_series *series);
 void pv_measure_format_and_fence(struct pv_probe *probe, struct pv_series *series);
