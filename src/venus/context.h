@@ -1,19 +1,35 @@
 /* SPDX-License-Identifier: MIT */
-/* One guest process's use of Vulkan: its objects, rings, resources and, once created, its instance. */
+/*
+ * One guest process's use of Vulkan: its objects, rings, resources and, once created, its instance.
+ *
+ * Threads: the device thread creates it, feeds its control stream and gives it up; each ring's thread executes commands
+ * in it. When it is given up a thread of its own ends the rings, has everything destroyed and hands it back to the
+ * device thread to be freed, so that a driver that takes its time keeps nobody waiting.
+ */
 #ifndef PV_VENUS_CONTEXT_H
 #define PV_VENUS_CONTEXT_H
 
+#include "base/id_map.h"
 #include "base/mutex.h"
+#include "venus/decoder.h"
 #include "venus/generated/functions.h"
-#include "venus/host.h"
 #include "venus/object.h"
+#include "venus/resource.h"
+
+struct pv_venus_host_device;
+struct pv_venus_physical_device;
+struct pv_venus_ring;
+struct pv_venus_timeline;
+
+/* Timelines of fences: 0 is the context's own, the rest can be bound to a VkQueue each. */
+#define PV_VENUS_MAX_TIMELINES 64
 
 struct pv_venus_context {
 	uint32_t id;
 	struct pv_venus_object_table *objects;
 
-	/* ---- Host Vulkan ---- */
-	/* Immutable after create; its chosen device is what the guest sees. */
+	/* ---- Host Vulkan: vk_*.c ---- */
+	/* Immutable; its chosen device is what the guest sees. */
 	const struct pv_venus_host_device *host_device;
 	/* Valid once vkCreateInstance succeeded; there is one instance a context, for its whole life. */
 	struct pv_venus_instance_functions instance_fn;
@@ -21,17 +37,41 @@ struct pv_venus_context {
 	struct pv_venus_object *instance_object;
 	/* The host's handle of host_device in `instance`. */
 	VkPhysicalDevice physical_device;
-	/* Guards what follows, the creation of the instance, and the life of VkDeviceMemory against blob creation. A leaf. */
+	/* Guards what follows, the creation of the instance, and the life of VkDeviceMemory against blob creation. A
+	 * leaf. */
 	struct pv_mutex vulkan_lock;
 	struct pv_venus_device *devices;
+
+	/* ---- The rest is context.c's ---- */
+	/* Executes one command: pv_venus_execute(), or a test's own. Immutable. */
+	void (*execute)(struct pv_venus_decoder *decoder);
+	/* Set once and for ever when a stream cannot be trusted any more, or the context is given up. */
+	_Atomic bool lost;
+
+	/* A leaf. */
+	struct pv_mutex resources_lock;
+	struct pv_id_map resources PV_GUARDED_BY(resources_lock); /* counted struct pv_venus_resource */
+
+	/* A leaf. */
+	struct pv_mutex timelines_lock;
+	struct pv_venus_timeline *timelines[PV_VENUS_MAX_TIMELINES] PV_GUARDED_BY(timelines_lock);
 };
 
-/* Before the context's first command. */
+/* vk's: before the context's first command. */
 void pv_venus_context_init_vulkan(struct pv_venus_context *context, const struct pv_venus_host_device *host_device);
 /*
- * Destroys all Vulkan objects of a context whose threads have ended, in whatever state they are, and waits for the
+ * vk's: destroys all Vulkan objects of a context whose rings have ended, in whatever state they are, and waits for the
  * host's GPU to be done with them. Afterwards the object table is empty of them.
  */
 void pv_venus_context_release_vulkan(struct pv_venus_context *context);
+
+/* Any thread: a counted reference, NULL: the context does not know `id`. */
+struct pv_venus_resource *pv_venus_context_resource(struct pv_venus_context *context, uint32_t id);
+
+/*
+ * Any thread: whoever waits for long (a fence, a semaphore) does it in slices and asks this in between: the wait's ring
+ * is being destroyed, or the context is lost. The command then ends, no matter how.
+ */
+bool pv_venus_should_stop(const struct pv_venus_decoder *decoder);
 
 #endif

@@ -3,8 +3,8 @@
  * The Vulkan objects of one context: guest-chosen ids to host handles.
  *
  * Look-ups take no lock: ring threads decode at the same time, and a vkCmd* does several. What makes that safe:
- * - objects are type-stable: their memory is reused for other objects but not freed before the context ends, so a
- *   pointer that a racing guest made stale reads an object, and its `id` tells whether it is the one that was meant;
+ * - objects are type-stable: their memory is reused for objects of the same type, but not freed before the context
+ *   ends, so a pointer that a racing guest made stale reads an object, and its `id` tells whether it is the one meant;
  * - a look-up that misses is repeated under the lock before it counts as a miss, since the chain it followed may have
  *   been changed under it.
  * A guest that destroys an object in one ring while it uses it in another gets either object, of the same type.
@@ -12,8 +12,9 @@
 #ifndef PV_VENUS_OBJECT_H
 #define PV_VENUS_OBJECT_H
 
+#include <stdatomic.h>
+
 #include "base/base.h"
-#include "base/mutex.h"
 
 enum pv_venus_type {
 	PV_VENUS_INSTANCE = 1,
@@ -58,22 +59,28 @@ struct pv_venus_device;
 struct pv_venus_object {
 	/* 0: free. Written under the table's lock; a look-up's acquire load pairs with the release store of add. */
 	_Atomic uint64_t id;
-	/* Host handle, non-dispatchable or a pointer in 64 bits; 0 for a tombstone. Immutable while the id lives. */
-	uint64_t handle;
-	uint8_t type; /* enum pv_venus_type */
-	/* A tombstone: the host could not make it and the guest does not know. Commands that name it are skipped. */
-	bool failed;
+	/*
+	 * These are immutable while the id lives. Atomic (plain loads on the machines that matter) for the guest that
+	 * destroys what it still uses: it may see the next object of the type.
+	 */
+	_Atomic uint64_t handle; /* host handle, non-dispatchable or a pointer in 64 bits; 0 for a tombstone */
 	/* Whose functions to call; NULL for instances and physical devices (and of a device: itself). */
-	struct pv_venus_device *device;
+	_Atomic(struct pv_venus_device *) device;
 	/* What belongs to one type only: struct pv_venus_memory, _queue, ...; NULL for most. */
-	void *extra;
-	/* Owner: the device, or the pool of command buffers and descriptor sets. Guarded by the table's lock. */
-	struct pv_venus_object *owner, *first_child, *prev_sibling, *next_sibling;
+	_Atomic(void *) extra;
+	/* A tombstone: the host could not make it and the guest does not know. Commands that name it are skipped. */
+	_Atomic bool failed;
+	uint8_t type; /* enum pv_venus_type; for ever */
 	/* Of the hash chain or the free list. */
 	_Atomic(struct pv_venus_object *) next;
+	/* Owner: the device, or the pool of command buffers and descriptor sets. Guarded by the table's lock. */
+	struct pv_venus_object *owner, *first_child, *prev_sibling, *next_sibling;
 };
 
 struct pv_venus_object_table;
+
+/* Of one context: several times what the largest games have; about 100 bytes each. */
+#define PV_VENUS_MAX_OBJECTS (UINT64_C(1) << 20)
 
 PV_MUST_USE enum pv_status pv_venus_object_table_create(struct pv_venus_object_table **out);
 /* Frees the memory only; what the objects stand for must have been destroyed. */
@@ -91,12 +98,22 @@ struct pv_venus_object_info {
 	struct pv_venus_object *owner; /* NULL: none */
 	void *extra;
 };
-/* Any thread. PV_ERR_GUEST: the id is taken. PV_ERR_NO_MEMORY: also when the context has too many objects. */
+/*
+ * Any thread. PV_ERR_GUEST: the id is taken, or the owner is gone. PV_ERR_NO_MEMORY: also when the context has too many
+ * objects (PV_VENUS_MAX_OBJECTS).
+ */
 PV_MUST_USE enum pv_status pv_venus_object_add(struct pv_venus_object_table *table,
 					       const struct pv_venus_object_info *info, struct pv_venus_object **out);
-/* Any thread. It must have no children left. A pointer to it stays readable, its id is 0. */
-void pv_venus_object_remove(struct pv_venus_object_table *table, struct pv_venus_object *object);
-/* Any thread. Takes one child off its owner and out of the table: its data is copied to *out. False: there is none. */
+/*
+ * Any thread. A pointer to it stays readable, its id is 0. False: another thread was faster, and destroys the handle.
+ * One that has children takes no more of them from now on, and is not reused until the last is removed: so an owner is
+ * removed first, then its children.
+ */
+bool pv_venus_object_remove(struct pv_venus_object_table *table, struct pv_venus_object *object);
+/*
+ * Any thread. Takes one childless descendant off its owner and out of the table: what it was is copied to *out. False:
+ * there is none. Called until then it empties the whole tree, the leaves first.
+ */
 bool pv_venus_object_remove_child(struct pv_venus_object_table *table, struct pv_venus_object *owner,
 				  struct pv_venus_object_info *out);
 /* Number of live objects, tombstones included. Any thread. */
@@ -117,7 +134,7 @@ static inline struct pv_venus_object *pv_venus_object_find_cached(struct pv_venu
 	struct pv_venus_object **slot = &cache->slots[id % PV_VENUS_CACHE_SLOTS];
 	struct pv_venus_object *object = *slot;
 
-	if (object && __atomic_load_n((uint64_t *)&object->id, __ATOMIC_ACQUIRE) == id)
+	if (object && atomic_load_explicit(&object->id, memory_order_acquire) == id)
 		return object;
 	object = pv_venus_object_find(table, id);
 	if (object)

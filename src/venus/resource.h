@@ -14,10 +14,10 @@ enum pv_venus_resource_kind {
 	PV_VENUS_RESOURCE_GUEST,  /* guest pages, contiguous in our address space; or not mapped at all */
 };
 
-/* Immutable after create, but for the count. */
+/* Immutable once others see it, but for the count. */
 struct pv_venus_resource {
 	_Atomic uint32_t refs;
-	uint32_t id;
+	uint32_t id; /* 0: none yet */
 	enum pv_venus_resource_kind kind;
 	uint64_t size_bytes;
 	/* All of it, mapped shared for the resource's life; NULL: the host cannot map it. */
@@ -26,7 +26,15 @@ struct pv_venus_resource {
 	int fd;
 };
 
-/* Any thread. */
+/*
+ * One reference, id 0. Maps all of the file, shared. `size_bytes` is not 0, and the file is as large and cannot shrink.
+ */
+PV_MUST_USE enum pv_status pv_venus_resource_create(enum pv_venus_resource_kind kind, uint64_t size_bytes, int take_fd,
+						    struct pv_venus_resource **out);
+/* One whose memory is not a file of its own: `bytes` (may be NULL) must outlive it. */
+PV_MUST_USE enum pv_status pv_venus_resource_wrap(enum pv_venus_resource_kind kind, uint64_t size_bytes, uint8_t *bytes,
+						  struct pv_venus_resource **out);
+/* Any thread. NULL is fine for unref. */
 struct pv_venus_resource *pv_venus_resource_ref(struct pv_venus_resource *resource);
 void pv_venus_resource_unref(struct pv_venus_resource *resource);
 
