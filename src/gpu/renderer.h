@@ -5,8 +5,10 @@
  * its own. All ops are called on the device thread, in the guest's order, and must not wait for anything.
  *
  * Each call that can fail carries an `op_id`. It either finishes at once (any status but PV_PENDING) or returns
- * PV_PENDING and later reports events->op_done(op_id). The core never starts an op on a resource id that it has not
- * seen created, and never creates an id twice.
+ * PV_PENDING and later reports events->op_done(op_id). The core starts ops only on resources that it has asked for and
+ * not yet destroyed; they may still be pending. Ids are the guest's: one that was destroyed may be used again at once.
+ *
+ * Events may be reported from within an op. The core may then call other ops before that one returns.
  */
 #ifndef PV_GPU_RENDERER_H
 #define PV_GPU_RENDERER_H
@@ -18,17 +20,31 @@ enum pv_resource_kind {
 	PV_RESOURCE_2D,         /* format, width, height; pixels live in the renderer */
 	PV_RESOURCE_GUEST_BLOB, /* size_bytes; bytes live in its guest backing */
 	PV_RESOURCE_HOST_BLOB,  /* size_bytes, ctx_id, blob_id; bytes live with the renderer */
+	/* The same with a guest backing, attached next (VIRTIO_GPU_BLOB_MEM_HOST3D_GUEST). */
+	PV_RESOURCE_HOST_GUEST_BLOB,
+	PV_RESOURCE_3D, /* as 2D, and `texture`: made and moved by the OpenGL renderer */
+};
+
+/* VIRTIO_GPU_CMD_RESOURCE_CREATE_3D: numbers of Gallium, for the renderer to judge. */
+struct pv_texture_info {
+	uint32_t target, bind, depth, array_size, last_level, nr_samples, flags;
 };
 
 struct pv_resource_info {
 	uint32_t id; /* not 0 */
 	enum pv_resource_kind kind;
-	uint32_t format, width, height; /* PV_RESOURCE_2D; checked by the core */
-	uint64_t size_bytes;            /* of the blob, or of the picture */
-	/* PV_RESOURCE_HOST_BLOB (5.7.6.8, VIRTIO_GPU_BLOB_MEM_HOST3D). */
+	uint32_t format, width, height; /* PV_RESOURCE_2D: checked by the core; PV_RESOURCE_3D: as the guest said */
+	uint64_t size_bytes;            /* of the blob, or of the 2D picture */
+	/* Host blobs (5.7.6.8, VIRTIO_GPU_BLOB_MEM_HOST3D). The context exists. */
 	uint32_t ctx_id, blob_flags;
 	uint64_t blob_id;
+	struct pv_texture_info texture;
 };
+
+/* Bits of pv_resource_info.blob_flags. */
+#define PV_BLOB_MAPPABLE     (1u << 0)
+#define PV_BLOB_SHAREABLE    (1u << 1)
+#define PV_BLOB_CROSS_DEVICE (1u << 2)
 
 /* Where a scanout's pixels lie inside a blob. */
 struct pv_blob_layout {
@@ -41,6 +57,20 @@ struct pv_transfer {
 	uint32_t resource_id;
 	struct pv_rect rect;
 	uint64_t offset_bytes; /* into the backing, of the rectangle's first pixel */
+};
+
+/* Between a guest backing and a texture or host blob (5.7.6.9); nothing in it is checked. */
+struct pv_transfer_3d {
+	uint32_t resource_id, ctx_id; /* ctx_id exists, or 0 */
+	uint32_t x, y, z, width, height, depth;
+	uint32_t level, stride_bytes, layer_stride_bytes;
+	uint64_t offset_bytes;
+	bool to_guest;
+};
+
+struct pv_capset_info {
+	uint32_t id; /* not 0 */
+	uint32_t max_version, max_size_bytes;
 };
 
 /* Called by the renderer on the device thread. */
@@ -94,21 +124,31 @@ struct pv_renderer_ops {
 	void (*reset)(struct pv_renderer *renderer);
 
 	/*
-	 * 3D: all of what follows, or NULL throughout. The ops of one context and of blobs made in it take effect in
-	 * the order of their calls, even where earlier ones are pending; those of different contexts do not wait for
-	 * each other. fence_signalled() for ring_idx 0 means that the context's ops before create_fence() have taken
-	 * effect, for others that the work they submitted to that timeline has ended; it comes in any case, also after
-	 * the context is lost or gone.
+	 * 3D: all of what follows but for the optional ones, or NULL throughout. The ops of one context and of the
+	 * blobs made in it take effect in the order of their calls, even where earlier ones are pending, and so do
+	 * create_fence(), context_detach() and resource_destroy(); those of different contexts do not wait for each
+	 * other. fence_signalled() for ring_idx 0 means that the context's ops before create_fence() have taken effect,
+	 * for others that the work they submitted to that timeline has ended; it comes in any case, also after the
+	 * context is lost or gone.
 	 */
-	/* Capability sets: ids by index, then contents. *len_bytes: room at `buf` in, size out (NULL buf: just size).
+	/*
+	 * Optional: renderers without it have no mappable blobs. The host-visible window: a sparse file of `size_bytes`
+	 * that the guest sees whole, `fd` is borrowed for the renderer's life. Called once, before anything else, or
+	 * never: then there is no window.
 	 */
-	uint32_t (*capset_id)(struct pv_renderer *renderer, uint32_t index); /* 0: no more */
+	enum pv_status (*set_window)(struct pv_renderer *renderer, int fd, uint64_t size_bytes);
+	/* Capability sets by index, the same for the renderer's life. False: there are no more. */
+	bool (*capset_info)(struct pv_renderer *renderer, uint32_t index, struct pv_capset_info *out);
+	/* Contents. *len_bytes: room at `buf` in, size out. PV_ERR_GUEST: no such set or version. */
 	enum pv_status (*capset)(struct pv_renderer *renderer, uint32_t capset_id, uint32_t version, void *buf,
 				 size_t *len_bytes);
-	/* `name` is for people; at most 64 bytes, may be empty. */
+	/* `name` is for people; at most 64 bytes, may be empty. `capset_id` 0: the guest did not choose (OpenGL). */
 	enum pv_status (*context_create)(struct pv_renderer *renderer, uint64_t op_id, uint32_t ctx_id,
 					 uint32_t capset_id, const char *name);
-	/* Its pending ops are answered (with an error) and its fences signalled before the id is free again. */
+	/*
+	 * Its pending ops are answered (with an error) before it returns, and the id may be used again at once. The
+	 * rest of the context may end later, somewhere else. Blobs made in it live on.
+	 */
 	void (*context_destroy)(struct pv_renderer *renderer, uint32_t ctx_id);
 	/* A resource becomes known to a context; twice is harmless. The creating context knows its blobs at once. */
 	enum pv_status (*context_attach)(struct pv_renderer *renderer, uint64_t op_id, uint32_t ctx_id,
@@ -120,13 +160,29 @@ struct pv_renderer_ops {
 				 size_t len_bytes);
 	/*
 	 * Host blobs, once created. Their memory as a file to be mapped at offset 0, at least as long as the blob: the
-	 * caller gets a duplicate. PV_ERR_UNSUPPORTED: it is not mappable. For transports without a window.
+	 * caller gets a duplicate. PV_ERR_UNSUPPORTED: it is not mappable, or it lives in the window. For transports
+	 * without a window.
 	 */
 	enum pv_status (*blob_export)(struct pv_renderer *renderer, uint32_t resource_id, int *out_fd);
-	/* VIRTIO_GPU_CMD_RESOURCE_MAP_BLOB at `offset_bytes` of the window; *out_map_info as in 5.7.6.10. */
+	/*
+	 * VIRTIO_GPU_CMD_RESOURCE_MAP_BLOB. From the call on the blob's bytes are those of the window at `offset_bytes`
+	 * (a multiple of 4096, the range is the blob's alone and zero). Linux maps each mappable blob right after it
+	 * was created, so that memory need not be anywhere before. PV_ERR_UNSUPPORTED: the bytes are elsewhere already.
+	 */
 	enum pv_status (*blob_map)(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id,
-				   uint64_t offset_bytes, uint32_t *out_map_info);
-	void (*blob_unmap)(struct pv_renderer *renderer, uint32_t resource_id);
+				   uint64_t offset_bytes);
+	/*
+	 * Cannot fail, may be pending. Once done the renderer and the host's GPU touch the range no more, whatever the
+	 * guest still refers to (such memory becomes private and its contents are undefined): the caller gives the
+	 * range to others. With `op_id` 0 it happens at once, and a pending map of the blob is answered before (reset,
+	 * or its creation failed); unknown ids are harmless then.
+	 */
+	enum pv_status (*blob_unmap)(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id);
+	/* Optional: OpenGL. VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D and FROM_HOST_3D. */
+	enum pv_status (*transfer_3d)(struct pv_renderer *renderer, uint64_t op_id,
+				      const struct pv_transfer_3d *transfer);
+	/* Optional: memory that a context holds on the host outside of the window, for people. */
+	uint64_t (*context_memory_bytes)(struct pv_renderer *renderer, uint32_t ctx_id);
 };
 
 static inline void pv_renderer_destroy(struct pv_renderer *renderer)
