@@ -10,4 +10,18 @@ PV_MUST_USE enum pv_status pv_pages_map(uint64_t size_bytes, void **out);
 /* NULL is fine. */
 void pv_pages_unmap(void *pages, uint64_t size_bytes);
 
+uint64_t pv_page_bytes(void);
+
+/*
+ * A shared mapping of part of a file; `offset_bytes` need not be a page's, pv_pages_unmap_file() takes the same values.
+ * PV_ERR_HOST: it cannot be mapped.
+ */
+PV_MUST_USE enum pv_status pv_pages_map_file(int fd, uint64_t offset_bytes, uint64_t size_bytes, void **out);
+void pv_pages_unmap_file(void *bytes, uint64_t size_bytes);
+/*
+ * Puts memory of our own in the place of such a mapping, in one step for other threads (not everywhere: a Mac may show
+ * zeros in between). Zero-filled, or with `keep` with what was there. PV_ERR_NO_MEMORY: it is as it was.
+ */
+PV_MUST_USE enum pv_status pv_pages_make_private(void *bytes, uint64_t size_bytes, bool keep);
+
 #endif

@@ -38,5 +38,9 @@ void pv_notifier_raise(int fd);
 void pv_notifier_clear(int fd);
 /* Anonymous shared memory of `size_bytes` (memfd or shm), zero-filled and sparse. */
 PV_MUST_USE enum pv_status pv_shm_create(const char *name, uint64_t size_bytes, int *out_fd);
+/* Nobody who shares such memory can cut it short under us from now on. */
+void pv_shm_keep_size(int fd);
+/* Part of such memory reads as zeros again and takes no memory. */
+void pv_shm_punch(int fd, uint64_t offset_bytes, uint64_t size_bytes);
 
 #endif

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/pages.h"
 #include "base/socket_platform.h"
 
 enum pv_status pv_socket_open(int *out_fd)
@@ -69,4 +70,22 @@ enum pv_status pv_shm_create(const char *name, uint64_t size_bytes, int *out_fd)
 	(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
 	*out_fd = fd;
 	return PV_OK;
+}
+
+void pv_shm_keep_size(int fd)
+{
+	(void)fd; /* it can be set once there */
+}
+
+void pv_shm_punch(int fd, uint64_t offset_bytes, uint64_t size_bytes)
+{
+	void *bytes;
+
+	/* POSIX shared memory cannot have holes there. */
+	if (pv_pages_map_file(fd, offset_bytes, size_bytes, &bytes) != PV_OK) {
+		pv_log(PV_LOG_ERROR, "socket", "freeing shared memory: it cannot be mapped");
+		return;
+	}
+	memset(bytes, 0, size_bytes);
+	pv_pages_unmap_file(bytes, size_bytes);
 }

@@ -2,6 +2,7 @@
 #include "base/socket.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -51,4 +52,16 @@ enum pv_status pv_shm_create(const char *name, uint64_t size_bytes, int *out_fd)
 	}
 	*out_fd = fd;
 	return PV_OK;
+}
+
+void pv_shm_keep_size(int fd)
+{
+	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		pv_log(PV_LOG_WARNING, "socket", "sealing shared memory: %s", strerror(errno));
+}
+
+void pv_shm_punch(int fd, uint64_t offset_bytes, uint64_t size_bytes)
+{
+	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset_bytes, (off_t)size_bytes) < 0)
+		pv_log(PV_LOG_ERROR, "socket", "freeing shared memory: %s", strerror(errno));
 }

@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+#include "base/pages.h"
+
 static int count_open_fds(void)
 {
 	int n = 0;
@@ -106,9 +108,39 @@ static void listening_replaces_only_stale_sockets(void **state)
 	rmdir(dir);
 }
 
+static void shared_memory_gives_ranges_back(void **state)
+{
+	(void)state;
+	const uint64_t page = pv_page_bytes();
+	uint8_t *whole, *part;
+	int fd;
+
+	assert_int_equal(pv_shm_create("test", 4 * page, &fd), PV_OK);
+	pv_shm_keep_size(fd);
+	assert_int_equal(pv_pages_map_file(fd, 0, 4 * page, (void **)&whole), PV_OK);
+	/* Not at a page's start. */
+	assert_int_equal(pv_pages_map_file(fd, page + 16, page, (void **)&part), PV_OK);
+	memset(part, 0x11, page);
+	assert_int_equal(whole[page + 15], 0);
+	assert_int_equal(whole[page + 16], 0x11);
+	assert_int_equal(pv_pages_make_private(part, page, true), PV_OK);
+	pv_shm_punch(fd, page, 2 * page);
+	assert_int_equal(whole[page + 16], 0);
+	assert_int_equal(part[0], 0x11);
+	assert_int_equal(part[page - 1], 0x11);
+	part[0] = 0x22;
+	assert_int_equal(whole[page + 16], 0);
+	assert_int_equal(pv_pages_make_private(part, page, false), PV_OK);
+	assert_int_equal(part[0], 0);
+	pv_pages_unmap_file(part, page);
+	pv_pages_unmap_file(whole, 4 * page);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(shared_memory_gives_ranges_back),
 	    cmocka_unit_test(fds_travel_and_close_on_exec),
 	    cmocka_unit_test(surplus_fds_are_closed_and_refused),
 	    cmocka_unit_test(listening_replaces_only_stale_sockets),
