@@ -6,14 +6,15 @@
 # proved that its programs run, so a root that exists under its final name was good once; it is probed at each use all
 # the same and made again if it fails. Whoever runs in a root holds a shared lock on it; only unlocked ones are removed.
 
-declare -A root_suite=([dev]=trixie [qemu72]=bookworm)
+declare -A root_suite=([dev]=trixie [qemu72]=bookworm [llama]=sid)
 declare -A root_probe=(
-    [dev]='cc --version && clang --version && ninja --version && python3 -c "import mesonbuild, pytest" && qemu-system-x86_64 --version'
+    [dev]='cc --version && clang --version && ninja --version && python3 -c "import mesonbuild, pytest" && qemu-system-x86_64 --version && [ -e /opt/pvgpu/mesa-25.0/virtio_icd.json ]'
     [qemu72]='qemu-system-x86_64 --version'
+    [llama]='llama-cli --version && ls /usr/libexec/*/ggml/test-backend-ops'
 )
 
 root_dir() { printf '%s/roots/%s-%s\n' "${pv_cache:?}" "$1" \
-    "$(package_list "$env_dir/$1.packages" | hash_of - "$env_dir/backports.pref")"; }
+    "$(package_list "$env_dir/$1.packages" | hash_of - "$env_dir/backports.pref" "$env_dir/old-mesa.sh")"; }
 
 root_good() {
     local dir
@@ -41,13 +42,16 @@ root_make() {
     mkdir -p "${dir%/*}"
     mapfile -t lines < <(apt_options)
     args+=("${lines[@]}")
-    if [ "$suite" = trixie ]; then
-        args+=("--setup-hook=mkdir -p \"\$1/etc/apt/preferences.d\" && cp '$env_dir/backports.pref' \"\$1/etc/apt/preferences.d/pvgpu.pref\"")
+    case $suite in
+    trixie)
+        args+=("--setup-hook=mkdir -p \"\$1/etc/apt/preferences.d\" && cp '$env_dir/backports.pref' \"\$1/etc/apt/preferences.d/pvgpu.pref\""
+            "--customize-hook='$env_dir/old-mesa.sh' \"\$1\"")
         # A mirror's copy of sid may be older than its Release file allows; it is wanted for one package.
         lines=("deb $mirror trixie main" "deb $mirror trixie-backports main" "deb [check-valid-until=no] $mirror sid main")
-    else
-        lines=("deb $mirror $suite main")
-    fi
+        ;;
+    sid) lines=("deb [check-valid-until=no] $mirror sid main") ;;
+    *) lines=("deb $mirror $suite main") ;;
+    esac
     say "making the $name root (Debian $suite) in $dir, once; log: $log"
     # In a process id namespace of its own: killing the outermost process leaves nothing behind.
     progress "$name root" "$log" unshare --mount --pid --fork --kill-child --mount-proc \
