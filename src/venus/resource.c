@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+#include "venus/resource.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/log.h"
+#include "base/socket.h"
+
+enum pv_status pv_venus_resource_wrap(enum pv_venus_resource_kind kind, uint64_t size_bytes, uint8_t *bytes,
+				      struct pv_venus_resource **out)
+{
+	struct pv_venus_resource *resource = calloc(1, sizeof(*resource));
+
+	if (!resource)
+		return PV_ERR_NO_MEMORY;
+	atomic_init(&resource->refs, 1);
+	resource->kind = kind;
+	resource->size_bytes = size_bytes;
+	resource->bytes = bytes;
+	resource->fd = -1;
+	*out = resource;
+	return PV_OK;
+}
+
+enum pv_status pv_venus_resource_create(enum pv_venus_resource_kind kind, uint64_t size_bytes, int take_fd,
+					struct pv_venus_resource **out)
+{
+	struct pv_venus_resource *resource;
+	enum pv_status status;
+	void *bytes;
+
+	if (size_bytes != (size_t)size_bytes) {
+		pv_fd_close(&take_fd);
+		return PV_ERR_NO_MEMORY;
+	}
+	bytes = mmap(NULL, (size_t)size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, take_fd, 0);
+	if (bytes == MAP_FAILED) {
+		PV_LOG_LIMITED(PV_LOG_ERROR, "venus", "mapping a resource of %llu bytes: %s",
+			       (unsigned long long)size_bytes, strerror(errno));
+		pv_fd_close(&take_fd);
+		return PV_ERR_HOST;
+	}
+	status = pv_venus_resource_wrap(kind, size_bytes, bytes, &resource);
+	if (status != PV_OK) {
+		munmap(bytes, (size_t)size_bytes);
+		pv_fd_close(&take_fd);
+		return status;
+	}
+	resource->fd = take_fd;
+	*out = resource;
+	return PV_OK;
+}
+
+struct pv_venus_resource *pv_venus_resource_ref(struct pv_venus_resource *resource)
+{
+	/* The caller holds a reference: nothing to order. */
+	atomic_fetch_add_explicit(&resource->refs, 1, memory_order_relaxed);
+	return resource;
+}
+
+void pv_venus_resource_unref(struct pv_venus_resource *resource)
+{
+	/* Release what this thread did with it; acquire what the others did, before it goes. */
+	if (!resource || atomic_fetch_sub_explicit(&resource->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	/* A file of its own means a mapping of its own. */
+	if (resource->fd >= 0)
+		munmap(resource->bytes, (size_t)resource->size_bytes);
+	pv_fd_close(&resource->fd);
+	free(resource);
+}
