@@ -4,14 +4,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/pages.h"
 #include "base/socket.h"
-
-uint64_t pv_page_bytes(void)
-{
-	long bytes = sysconf(_SC_PAGESIZE);
-
-	return bytes > 0 ? (uint64_t)bytes : 4096;
-}
 
 enum pv_status pv_shared_create(uint64_t size_bytes, struct pv_shared *out)
 {

@@ -16,7 +16,4 @@ struct pv_shared {
 PV_MUST_USE enum pv_status pv_shared_create(uint64_t size_bytes, struct pv_shared *out);
 void pv_shared_finish(struct pv_shared *shm);
 
-/* Of the host, in bytes. */
-uint64_t pv_page_bytes(void);
-
 #endif

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "base/pages.h"
+
 static void test_rounds_up_and_is_zeroed(void **state)
 {
 	struct pv_shared shm;
@@ -53,9 +55,9 @@ static void test_absurd_sizes_fail(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_rounds_up_and_is_zeroed),
-		cmocka_unit_test(test_is_shared_by_its_file),
-		cmocka_unit_test(test_absurd_sizes_fail),
+	    cmocka_unit_test(test_rounds_up_and_is_zeroed),
+	    cmocka_unit_test(test_is_shared_by_its_file),
+	    cmocka_unit_test(test_absurd_sizes_fail),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

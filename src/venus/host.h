@@ -50,17 +50,17 @@ struct pv_venus_host_device {
 	uint32_t nr_queue_families;
 
 	/* ---- How the host's driver is used ---- */
-	uint32_t importable_types; /* mask of memory types that memory of ours can be imported into */
-	uint64_t import_alignment; /* of address and size: driver, host page and guest page */
-	bool portability_subset;   /* VK_KHR_portability_subset must be enabled */
+	uint32_t importable_types;         /* mask of memory types that memory of ours can be imported into */
+	uint64_t import_alignment;         /* of address and size: driver, host page and guest page */
+	bool portability_subset;           /* VK_KHR_portability_subset must be enabled */
 	bool emulate_portability, dma_buf; /* as in the params */
 	/* Which one of several alike: the driver's list is in the same order for each instance. */
 	uint32_t nr_alike_before;
 };
 
 /*
- * Loads the Vulkan loader's drivers. PV_ERR_HOST: there is no Vulkan at all. A machine without a usable device is not an
- * error here: nothing is chosen then.
+ * Loads the Vulkan loader's drivers. PV_ERR_HOST: there is no Vulkan at all. A machine without a usable device is not
+ * an error here: nothing is chosen then.
  */
 PV_MUST_USE enum pv_status pv_venus_host_create(const struct pv_venus_host_params *params, struct pv_venus_host **out);
 void pv_venus_host_destroy(struct pv_venus_host *host);
@@ -72,7 +72,6 @@ const struct pv_venus_host_device *pv_venus_host_chosen(const struct pv_venus_ho
 
 /* The same device in another instance; NULL: it is gone. `list` and `get` are that instance's functions. */
 VkPhysicalDevice pv_venus_host_device_find(const struct pv_venus_host_device *device, VkInstance instance,
-					   PFN_vkEnumeratePhysicalDevices list,
-					   PFN_vkGetPhysicalDeviceProperties2 get);
+					   PFN_vkEnumeratePhysicalDevices list, PFN_vkGetPhysicalDeviceProperties2 get);
 
 #endif

@@ -3,12 +3,12 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
-#include "venus/generated/extensions.h"
+#include "base/pages.h"
+#include "base/shared.h"
+#include "venus/generated/protocol.h"
 #include "venus/portability.h"
-#include "venus/shm.h"
 
 static const char module[] = "venus";
 
@@ -42,11 +42,11 @@ enum pv_status pv_venus_probe_init(struct pv_venus_probe *probe)
 {
 	const char *names[1];
 	VkApplicationInfo application = {
-		.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .pApplicationName = "pvgpu", .apiVersion = VK_API_VERSION_1_4};
+	    .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .pApplicationName = "pvgpu", .apiVersion = VK_API_VERSION_1_4};
 	VkInstanceCreateInfo info = {
-		.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
-		.pApplicationInfo = &application,
-		.ppEnabledExtensionNames = names,
+	    .sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
+	    .pApplicationInfo = &application,
+	    .ppEnabledExtensionNames = names,
 	};
 	VkInstance instance;
 	VkResult result;
@@ -144,21 +144,37 @@ void pv_venus_probe_identify(const struct pv_venus_probe *probe, VkPhysicalDevic
 
 /* ---- What it can do ---- */
 
+static const struct pv_venus_extension *find_known(const char *name)
+{
+	for (size_t i = 0; i < PV_VENUS_NR_EXTENSIONS; i++)
+		if (strcmp(pv_venus_extensions[i].name, name) == 0)
+			return &pv_venus_extensions[i];
+	return NULL;
+}
+
+/* Those that are the guest driver's alone: no command of theirs ever reaches us. */
+static bool is_guests_own(const char *name)
+{
+	return strcmp(name, VK_EXT_TOOLING_INFO_EXTENSION_NAME) == 0 ||
+	       strcmp(name, VK_KHR_DEFERRED_HOST_OPERATIONS_EXTENSION_NAME) == 0 ||
+	       strcmp(name, VK_KHR_MAP_MEMORY_2_EXTENSION_NAME) == 0;
+}
+
 struct virtual_extension {
 	const char *name;
 	bool dma_buf; /* Only where the guest's kernel makes dma-bufs. */
 };
 
 static const struct virtual_extension virtual_extensions[] = {
-	/* Without it Mesa drops the device. */
-	{VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME, false},
-	/* Without these there is no swapchain and no synchronization2. */
-	{VK_KHR_EXTERNAL_FENCE_FD_EXTENSION_NAME, false},
-	{VK_KHR_EXTERNAL_SEMAPHORE_FD_EXTENSION_NAME, false},
-	{VK_EXT_QUEUE_FAMILY_FOREIGN_EXTENSION_NAME, false},
-	{VK_EXT_EXTERNAL_MEMORY_DMA_BUF_EXTENSION_NAME, true},
-	/* Of modifiers only LINEAR: the memory is pages that anyone must be able to read. */
-	{VK_EXT_IMAGE_DRM_FORMAT_MODIFIER_EXTENSION_NAME, true},
+    /* Without it Mesa drops the device. */
+    {VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME, false},
+    /* Without these there is no swapchain and no synchronization2. */
+    {VK_KHR_EXTERNAL_FENCE_FD_EXTENSION_NAME, false},
+    {VK_KHR_EXTERNAL_SEMAPHORE_FD_EXTENSION_NAME, false},
+    {VK_EXT_QUEUE_FAMILY_FOREIGN_EXTENSION_NAME, false},
+    {VK_EXT_EXTERNAL_MEMORY_DMA_BUF_EXTENSION_NAME, true},
+    /* Of modifiers only LINEAR: the memory is pages that anyone must be able to read. */
+    {VK_EXT_IMAGE_DRM_FORMAT_MODIFIER_EXTENSION_NAME, true},
 };
 _Static_assert(PV_ARRAY_LEN(virtual_extensions) <= PV_VENUS_MAX_VIRTUAL_EXTENSIONS, "room for all");
 
@@ -176,9 +192,9 @@ uint32_t pv_venus_probe_filter_extensions(const struct pv_venus_host_device *dev
 	uint32_t used = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
-		const struct pv_venus_extension *known = pv_venus_extension_find(host[i].extensionName);
+		const struct pv_venus_extension *known = find_known(host[i].extensionName);
 
-		if (!known || !known->passthrough || pv_venus_extension_is_virtual(host[i].extensionName))
+		if (!known || is_guests_own(known->name) || pv_venus_extension_is_virtual(host[i].extensionName))
 			continue;
 		if (device->emulate_portability && !pv_venus_portability_has_extension(host[i].extensionName))
 			continue;
@@ -188,7 +204,7 @@ uint32_t pv_venus_probe_filter_extensions(const struct pv_venus_host_device *dev
 		used++;
 	}
 	for (size_t i = 0; i < PV_ARRAY_LEN(virtual_extensions); i++) {
-		const struct pv_venus_extension *known = pv_venus_extension_find(virtual_extensions[i].name);
+		const struct pv_venus_extension *known = find_known(virtual_extensions[i].name);
 
 		if (!known || (virtual_extensions[i].dma_buf && !device->dma_buf))
 			continue;
@@ -202,8 +218,8 @@ uint32_t pv_venus_probe_filter_extensions(const struct pv_venus_host_device *dev
 
 void pv_venus_probe_filter_memory(VkPhysicalDeviceMemoryProperties *memory, uint32_t importable_types)
 {
-	const VkMemoryPropertyFlags mapped = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT |
-					     VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
+	const VkMemoryPropertyFlags mapped = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
+					     VK_MEMORY_PROPERTY_HOST_COHERENT_BIT | VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
 
 	for (uint32_t i = 0; i < memory->memoryTypeCount; i++)
 		if (!(importable_types & (1u << i)))
@@ -218,16 +234,16 @@ static uint64_t max_u64(uint64_t a, uint64_t b)
 /* Which memory types take pages of ours; asked of a device made for it. 0: none, or it cannot be found out. */
 static uint32_t importable_types(const struct pv_venus_probe *probe, VkDevice handle)
 {
-	PFN_vkGetMemoryHostPointerPropertiesEXT get =
-		(PFN_vkGetMemoryHostPointerPropertiesEXT)probe->get_device_proc(handle, "vkGetMemoryHostPointerPropertiesEXT");
+	PFN_vkGetMemoryHostPointerPropertiesEXT get = (PFN_vkGetMemoryHostPointerPropertiesEXT)probe->get_device_proc(
+	    handle, "vkGetMemoryHostPointerPropertiesEXT");
 	VkMemoryHostPointerPropertiesEXT properties = {.sType = VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT};
-	struct pv_venus_shm shm;
+	struct pv_shared pages;
 	VkResult result = VK_ERROR_INITIALIZATION_FAILED;
 
-	if (!get || pv_venus_shm_create(PROBE_BYTES, PROBE_BYTES, &shm) != PV_OK)
+	if (!get || pv_shared_create(PROBE_BYTES, &pages) != PV_OK)
 		return 0;
-	result = get(handle, VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT, shm.bytes, &properties);
-	pv_venus_shm_finish(&shm);
+	result = get(handle, VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT, pages.bytes, &properties);
+	pv_shared_finish(&pages);
 	return result == VK_SUCCESS ? properties.memoryTypeBits : 0;
 }
 
@@ -254,8 +270,7 @@ static bool read_lists(const struct pv_venus_probe *probe, VkPhysicalDevice hand
 	probe->get_queue_families(handle, &nr_families, NULL);
 	device->queue_families = calloc(nr_families + 1, sizeof(*device->queue_families));
 	if (device->extensions && device->queue_families) {
-		device->nr_extensions =
-			pv_venus_probe_filter_extensions(device, extensions, count, device->extensions);
+		device->nr_extensions = pv_venus_probe_filter_extensions(device, extensions, count, device->extensions);
 		probe->get_queue_families(handle, &nr_families, device->queue_families);
 		device->nr_queue_families = nr_families;
 		ok = true;
@@ -268,20 +283,19 @@ void pv_venus_probe_device(const struct pv_venus_probe *probe, VkPhysicalDevice 
 			   struct pv_venus_host_device *device)
 {
 	VkPhysicalDeviceExternalMemoryHostPropertiesEXT import = {
-		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT};
+	    .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT};
 	VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
 						  .pNext = &import};
 	const char *names[2] = {VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME, "VK_KHR_portability_subset"};
 	float priority = 1;
-	VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
-					 .queueCount = 1,
-					 .pQueuePriorities = &priority};
+	VkDeviceQueueCreateInfo queue = {
+	    .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, .queueCount = 1, .pQueuePriorities = &priority};
 	VkDeviceCreateInfo info = {
-		.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
-		.queueCreateInfoCount = 1,
-		.pQueueCreateInfos = &queue,
-		.enabledExtensionCount = 1,
-		.ppEnabledExtensionNames = names,
+	    .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+	    .queueCreateInfoCount = 1,
+	    .pQueueCreateInfos = &queue,
+	    .enabledExtensionCount = 1,
+	    .ppEnabledExtensionNames = names,
 	};
 	PFN_vkDestroyDevice destroy;
 	VkDevice probed;
@@ -306,7 +320,7 @@ void pv_venus_probe_device(const struct pv_venus_probe *probe, VkPhysicalDevice 
 
 	probe->get_properties(handle, &properties);
 	device->import_alignment =
-		max_u64(max_u64(import.minImportedHostPointerAlignment, (uint64_t)sysconf(_SC_PAGESIZE)), GUEST_PAGE_BYTES);
+	    max_u64(max_u64(import.minImportedHostPointerAlignment, pv_page_bytes()), GUEST_PAGE_BYTES);
 	probe->get_memory(handle, &device->memory);
 	pv_venus_probe_filter_memory(&device->memory, device->importable_types);
 	if (!can_share(device))

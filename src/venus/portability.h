@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Portability mode: what MoltenVK 1.4 lacks is hidden from our own renderer, so that the way a Mac will go can be tested
- * on any host. Extensions are those of its list; features are masked where they are asked for and refused where they
- * are to be enabled.
+ * Portability mode: what MoltenVK 1.4 lacks is hidden from our own renderer, so that the way a Mac will go can be
+ * tested on any host. Extensions are those of its list; features are masked where they are asked for and refused where
+ * they are to be enabled.
  */
 #ifndef PV_VENUS_PORTABILITY_H
 #define PV_VENUS_PORTABILITY_H
