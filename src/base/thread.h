@@ -15,7 +15,7 @@ struct pv_mutex;
  * own faults. `name` is for people; 15 bytes of it
  * are shown. PV_ERR_NO_MEMORY: the system has no more threads. Any thread; to be joined with pthread_join().
  */
-PV_MUST_USE enum pv_status pv_thread_start(const char *name, void *(*run)(void *user), void *user, pthread_t *out);
+PV_MUST_USE enum pv_status pv_thread_create(const char *name, void *(*run)(void *user), void *user, pthread_t *out);
 
 /* The calling thread's; best effort, as far as the process may. */
 void pv_thread_set_nice(int nice);

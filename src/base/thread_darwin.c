@@ -11,7 +11,7 @@
 
 #define STACK_BYTES (8u << 20)
 
-enum pv_status pv_thread_start(const char *name, void *(*run)(void *user), void *user, pthread_t *out)
+enum pv_status pv_thread_create(const char *name, void *(*run)(void *user), void *user, pthread_t *out)
 {
 	static const int faults[] = {SIGBUS, SIGSEGV, SIGILL, SIGFPE, SIGTRAP};
 	sigset_t all, before;
