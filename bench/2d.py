@@ -225,9 +225,7 @@ def machine_line(result):
 
 
 def write_markdown(path, result, table):
-    path.write_text(f"""# Benchmarks
-
-## 2D: ours beside QEMU's own virtio-gpu-pci
+    path.write_text(f"""# 2D: ours beside QEMU's own virtio-gpu-pci
 
 Written by `./run bench 2d --rounds {result['rounds']} --seconds {result['seconds']:g} --markdown {path.name}`. One guest, one QEMU, {result['width']}x{result['height']},
 the devices measured in turn, {result['rounds']} rounds. Median [lowest to highest].
@@ -246,7 +244,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=5, help="length of the long runs (default 5)")
     parser.add_argument("--only", default="qemu,gpu,test", help="the devices, with commas (default qemu,gpu,test)")
     parser.add_argument("--output", type=pathlib.Path, default=TOP / "build/bench/2d.json")
-    parser.add_argument("--markdown", type=pathlib.Path, help="write the table there, too (docs/BENCHMARKS.md)")
+    parser.add_argument("--markdown", type=pathlib.Path, help="write the table there, too (docs/benchmarks/2d.md)")
     options = parser.parse_args()
     if options.rounds < 1 or options.seconds <= SHORT_RUN_S:
         parser.error(f"--rounds starts at 1, --seconds above {SHORT_RUN_S}")
