@@ -9,6 +9,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+import codec  # noqa: E402
 import headers  # noqa: E402
 import registry  # noqa: E402
 import wire  # noqa: E402
@@ -25,6 +26,7 @@ def generate(model):
         "functions.h": headers.functions_h(model),
         "commands.h": headers.commands_h(model),
         "functions.c": headers.functions_c(model),
+        **codec.Codec(model).sources(),
     }
 
 

@@ -2,9 +2,10 @@
 /*
  * One Venus command stream in execution (wire format 1): a ring's, or the context's control stream.
  *
- * The bytes between `cursor` and `end` are a private copy: the guest cannot change them. Reading past the end, an
- * impossible count, an unknown struct or object sets `failed` and gives zeros from then on, so that decoding code needs
- * no branches of its own; nothing is called on the host once it is set. What failed is kept for the log line.
+ * The bytes between `cursor` and `end` are a private copy, aligned to 4 bytes: the guest cannot change them, and
+ * arguments point into them. Reading past the end, an impossible count, an unknown struct or object sets `failed` and
+ * gives zeros from then on, so that decoding code needs no branches of its own; nothing is called on the host once it
+ * is set. What failed is kept for the log line.
  *
  * Generated code (gen/) is the main user. Owned by the stream's thread.
  */
@@ -30,13 +31,14 @@ struct pv_venus_decoder {
 	bool tombstone;
 	/* Nested streams cannot nest. */
 	bool nested;
-	uint8_t chain_depth;
 	uint32_t command_type, command_flags;
 	struct pv_arena arena; /* decoded arguments; reset for each command */
 	struct pv_venus_reply reply;
 	struct pv_venus_context *context;
 	struct pv_venus_object_table *objects; /* the context's */
 	struct pv_venus_object_cache cache;
+	/* Of the pool that a vkAllocateCommandBuffers or vkAllocateDescriptorSets names; generated code's. */
+	struct pv_venus_object *pool_object;
 	/* The ring whose stream this is; NULL for the control stream. */
 	struct pv_venus_ring *ring;
 	/* Why `failed` was set: both static strings; the value that was wrong. For the log. */
@@ -125,6 +127,12 @@ static inline uint64_t pv_venus_lookup(struct pv_venus_decoder *decoder, uint64_
 	object = pv_venus_lookup_object(decoder, id, type, field);
 	return object ? object->handle : 0;
 }
+
+/*
+ * Decodes and executes the one command at the cursor, and writes its reply if one is wanted. If it is malformed the
+ * stream has failed, and nothing was called on the host.
+ */
+void pv_venus_execute(struct pv_venus_decoder *decoder);
 
 /* An id the guest chose for an object to be made: fails the stream if it is 0 or taken. */
 void pv_venus_check_new_id(struct pv_venus_decoder *decoder, uint64_t id, const char *field);

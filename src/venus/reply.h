@@ -35,6 +35,22 @@ static inline uint8_t *pv_venus_reply_reserve(struct pv_venus_reply *reply, uint
 	return at;
 }
 
+/* The same for bytes that are there already: all but the padding stays. */
+static inline uint8_t *pv_venus_reply_reserve_filled(struct pv_venus_reply *reply, uint64_t bytes)
+{
+	uint8_t *at = reply->cursor;
+	uint64_t padded = (bytes + 3) & ~UINT64_C(3);
+
+	if (bytes > UINT64_MAX - 3 || padded > (uint64_t)(reply->end - at)) {
+		reply->overflow = true;
+		return NULL;
+	}
+	if (padded != bytes)
+		memset(at + bytes, 0, padded - bytes);
+	reply->cursor = at + padded;
+	return at;
+}
+
 static inline void pv_venus_reply_u32(struct pv_venus_reply *reply, uint32_t value)
 {
 	uint8_t *at = pv_venus_reply_reserve(reply, 4);
