@@ -110,18 +110,20 @@ class Paths:
         self.native_icd = options.native_icd
         self.guest_icd = options.guest_icd
         self.peer = options.peer
+        self.libraries = options.libraries
+
+    def environment(self, icd, **changes):
+        """Of a program on a driver. No driver's cache on disk may answer for the compiler."""
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("VK_", "VN_", "VTEST_"))}
+        if self.libraries:
+            environment["LD_LIBRARY_PATH"] = self.libraries
+        return {**environment, "MESA_SHADER_CACHE_DISABLE": "true", "__GL_SHADER_DISK_CACHE": "0", "VK_DRIVER_FILES": str(icd), **changes}
 
 
 def find_icd(name):
     """A driver's manifest by the start of its name: some releases put the architecture into it."""
     found = sorted(pathlib.Path("/usr/share/vulkan/icd.d").glob(f"{name}_icd*.json"))
     return found[0] if found else None
-
-
-def clean_environment(**changes):
-    """No driver's cache on disk may answer for the compiler."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("VK_", "VN_", "VTEST_"))}
-    return {**environment, "MESA_SHADER_CACHE_DISABLE": "true", "__GL_SHADER_DISK_CACHE": "0", **changes}
 
 
 class Subject:
@@ -143,7 +145,7 @@ class Subject:
         self.log = open(pathlib.Path(self.directory.name) / "log", "ab")  # noqa: SIM115 (open as long as the server)
         command = [word.format(socket=socket_path) for word in self.server]
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, start_new_session=True,
-                                        env=clean_environment(VK_DRIVER_FILES=str(self.paths.native_icd)))
+                                        env=self.paths.environment(self.paths.native_icd))
         deadline = time.monotonic() + 20
         while not socket_path.exists():
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -175,9 +177,9 @@ class Subject:
 
     def environment(self):
         if not self.server:
-            return clean_environment(VK_DRIVER_FILES=str(self.paths.native_icd))
-        return clean_environment(VK_DRIVER_FILES=str(self.paths.guest_icd), VN_DEBUG="vtest", VN_PERF=self.perf,
-                                 VTEST_SOCKET_NAME=f"{self.directory.name}/socket")
+            return self.paths.environment(self.paths.native_icd)
+        return self.paths.environment(self.paths.guest_icd, VN_DEBUG="vtest", VN_PERF=self.perf,
+                                      VTEST_SOCKET_NAME=f"{self.directory.name}/socket")
 
     def server_pids(self):
         """The server with the workers it has forked."""
@@ -407,6 +409,9 @@ def parse_arguments():
     parser.add_argument("--probe", type=pathlib.Path, default=TOP / "build/bench/vkprobe/pvgpu-vkprobe")
     parser.add_argument("--pvgpu", type=pathlib.Path, default=TOP / "build/pvgpu")
     parser.add_argument("--peer", default=shutil.which("virgl_test_server"), help="virgl_test_server")
+    parser.add_argument("--peer-version", default=figures.first_line("dpkg-query", "-W", "-f", "${Version}\n", "virgl-server"),
+                        help="its version, to be told with the figures")
+    parser.add_argument("--libraries", help="LD_LIBRARY_PATH of all that is run")
     parser.add_argument("--native-icd", type=pathlib.Path, default=find_icd("lvp"), help="manifest of the host's driver (default lavapipe's)")
     parser.add_argument("--guest-icd", type=pathlib.Path, default=find_icd("virtio"), help="manifest of Mesa's venus")
     options = parser.parse_args()
@@ -457,11 +462,10 @@ def main():
             subject.close()
     entries = summarise(bench, chosen)
     client = bench.devices.get("ours") or bench.devices.get("virgl") or {}
-    peer_library = figures.first_line("dpkg-query", "-W", "-f", "${Version}\n", "virgl-server") if paths.peer else ""
     result = {
         "bench": "venus", "rounds": options.rounds, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "host": host,
         "versions": {"pvgpu": figures.first_line(str(paths.pvgpu), "--version"), "client": driver_version(client),
-                     "peer": peer_library and f"virgl_test_server {peer_library}"},
+                     "peer": paths.peer and f"virgl_test_server {options.peer_version}"},
         "threads_of_lavapipe": os.environ.get("LP_NUM_THREADS", "default"), "arguments": bench.arguments, "devices": bench.devices,
         "subjects": {subject.name: subject.title for subject in subjects}, "rows": entries, "raw": bench.raw,
     }
