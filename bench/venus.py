@@ -23,7 +23,8 @@ sys.path.insert(0, str(TOP / "tests/e2e"))
 from rig import figures, procs  # noqa: E402 (shared with the end-to-end tests)
 
 IDLE_S = 10
-LIMIT_S = 20
+LIMIT_S = 30
+PEER_LIMIT_S = 8  # its client hangs where memory is mapped
 FRAME_MS = 25  # of the fill-bound and the compute-bound frame, natively
 NO_FEEDBACK = "no_fence_feedback,no_event_feedback,no_semaphore_feedback,no_query_feedback"
 
@@ -129,9 +130,9 @@ def find_icd(name):
 class Subject:
     """Something that runs the probe: a driver, and the server behind it."""
 
-    def __init__(self, name, title, paths, server=None, perf=""):
+    def __init__(self, name, title, paths, server=None, perf="", limit_s=LIMIT_S):
         """server: the command of its server, with {socket} in it."""
-        self.name, self.title, self.paths, self.server, self.perf = name, title, paths, server, perf
+        self.name, self.title, self.paths, self.server, self.perf, self.limit_s = name, title, paths, server, perf, limit_s
         self.process = None
         self.directory = None
         self.log = None
@@ -216,10 +217,10 @@ class Bench:
         subject.start()
         try:
             result = subprocess.run([str(self.paths.probe), *self.arguments, *arguments], env=subject.environment(), text=True,
-                                    capture_output=True, timeout=LIMIT_S, check=False)
+                                    capture_output=True, timeout=subject.limit_s, check=False)
         except subprocess.TimeoutExpired:
             subject.stop()
-            return [], f"no end within {LIMIT_S} s"
+            return [], f"no end within {subject.limit_s} s"
         lines = json_lines(result.stdout)
         if lines and "gpu" in lines[0]:
             self.devices[subject.name] = lines[0]
@@ -392,7 +393,7 @@ def make_subjects(paths, wanted):
         subjects.append(Subject("same", "ours, same switches", paths, ours, NO_FEEDBACK))
     if paths.peer and paths.guest_icd:
         peer = [str(paths.peer), "--venus", "--no-virgl", "--multi-clients", "--socket-path", "{socket}"]
-        subjects.append(Subject("virgl", "virgl_test_server", paths, peer, NO_FEEDBACK))
+        subjects.append(Subject("virgl", "virgl_test_server", paths, peer, NO_FEEDBACK, PEER_LIMIT_S))
     return [subject for subject in subjects if subject.name == "native" or subject.name in wanted]
 
 
