@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/pages.h"
 #include "gpu/protocol.h"
 
@@ -45,6 +46,49 @@ uint64_t pv_frame_cost_bytes(uint32_t width, uint32_t height)
 	const uint64_t page = 4096;
 
 	return ((uint64_t)width * height * 4 + PIXELS_OFFSET + page - 1) / page * page;
+}
+
+enum pv_status pv_frame_create_mapped(int fd, uint64_t offset_bytes, uint32_t width, uint32_t height,
+				      uint32_t stride_bytes, uint32_t format, struct pv_frame **out)
+{
+	pixman_format_code_t code = pv_gpu_format_to_pixman(format);
+	struct pv_frame *frame;
+
+	if (!code || width == 0 || height == 0 || width > PV_FRAME_MAX_SIDE || height > PV_FRAME_MAX_SIDE ||
+	    stride_bytes < width * 4 || stride_bytes > INT32_MAX || stride_bytes % 4 || offset_bytes % 4)
+		return PV_ERR_GUEST;
+	frame = calloc(1, sizeof(*frame));
+	if (!frame)
+		return PV_ERR_NO_MEMORY;
+	atomic_init(&frame->refs, 1);
+	frame->width = width;
+	frame->height = height;
+	frame->format = format;
+	frame->stride_bytes = stride_bytes;
+	/* The last row need not have all of its stride. */
+	frame->size_bytes = (uint64_t)stride_bytes * (height - 1) + (uint64_t)width * 4;
+	enum pv_status status = pv_pages_map_file(fd, offset_bytes, frame->size_bytes, (void **)&frame->pixels);
+	if (status != PV_OK) {
+		free(frame);
+		return status;
+	}
+	frame->image = pixman_image_create_bits_no_clear(code, (int)width, (int)height,
+							 (uint32_t *)(void *)frame->pixels, (int)stride_bytes);
+	if (!frame->image) {
+		pv_frame_unref(frame);
+		return PV_ERR_NO_MEMORY;
+	}
+	*out = frame;
+	return PV_OK;
+}
+
+void pv_frame_make_private(struct pv_frame *frame)
+{
+	/* Nobody would see the copy. */
+	if (atomic_load_explicit(&frame->refs, memory_order_relaxed) == 1)
+		return;
+	if (pv_pages_make_private(frame->pixels, frame->size_bytes, true) != PV_OK)
+		PV_LOG_LIMITED(PV_LOG_WARNING, "gpu", "no memory to keep a picture whose blob is gone");
 }
 
 enum pv_status pv_frame_create(uint32_t width, uint32_t height, uint32_t format, struct pv_frame **out)
@@ -91,7 +135,10 @@ void pv_frame_unref(struct pv_frame *frame)
 		return;
 	if (frame->image)
 		pixman_image_unref(frame->image);
-	pv_pages_unmap(frame->pages, frame->size_bytes + PIXELS_OFFSET);
+	if (frame->pages)
+		pv_pages_unmap(frame->pages, frame->size_bytes + PIXELS_OFFSET);
+	else
+		pv_pages_unmap_file(frame->pixels, frame->size_bytes);
 	free(frame);
 }
 
@@ -114,7 +161,7 @@ void pv_frame_read_xrgb(struct pv_frame *frame, const struct pv_rect *src, void 
 	if (frame->format == PV_GPU_FORMAT_B8G8R8X8 || frame->format == PV_GPU_FORMAT_B8G8R8A8) {
 		const uint8_t *from = frame->pixels + (size_t)src->y * frame->stride_bytes + (size_t)src->x * 4;
 
-		if (src->width == frame->width && dst_stride_bytes == frame->stride_bytes) {
+		if (dst_stride_bytes == frame->stride_bytes && dst_stride_bytes == src->width * 4) {
 			memcpy(dst, from, (size_t)frame->stride_bytes * src->height);
 			return;
 		}

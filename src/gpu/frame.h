@@ -19,12 +19,12 @@
 struct pv_frame {
 	_Atomic uint32_t refs;
 	uint32_t width, height;
-	uint32_t stride_bytes; /* width * 4 */
+	uint32_t stride_bytes; /* width * 4, or more in a mapped one */
 	uint32_t format;       /* enum pv_gpu_format: 4 bytes a pixel */
 	uint8_t *pixels;
 	uint64_t size_bytes;
 	pixman_image_t *image; /* the same pixels for pixman */
-	void *pages;           /* that hold the pixels */
+	void *pages;           /* that hold the pixels; NULL: pv_pages_map_file() */
 
 	/* The renderer's: fetches `stale` from where the pixels live. NULL: pixels live here. */
 	void (*refresh)(struct pv_frame *frame, const struct pv_rect *stale);
@@ -34,6 +34,14 @@ struct pv_frame {
 
 /* Zero-filled. PV_ERR_GUEST: unknown format, a side of 0 or above PV_FRAME_MAX_SIDE. */
 PV_MUST_USE enum pv_status pv_frame_create(uint32_t width, uint32_t height, uint32_t format, struct pv_frame **out);
+/*
+ * Shows pixels where they are: a mapping of a file's part, which others write. PV_ERR_GUEST as above, or alignment that
+ * pictures cannot have (4 bytes). PV_ERR_HOST: it cannot be mapped.
+ */
+PV_MUST_USE enum pv_status pv_frame_create_mapped(int fd, uint64_t offset_bytes, uint32_t width, uint32_t height,
+						  uint32_t stride_bytes, uint32_t format, struct pv_frame **out);
+/* Device thread. A mapped frame keeps what it shows now; the file's part is no longer touched. */
+void pv_frame_make_private(struct pv_frame *frame);
 struct pv_frame *pv_frame_ref(struct pv_frame *frame);
 /* NULL is fine. */
 void pv_frame_unref(struct pv_frame *frame);

@@ -5,15 +5,42 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "base/socket.h"
+#include "base/pages.h"
 #include "gpu/gpu_internal.h"
 
 #define DEFAULT_MAX_HOST_BYTES (512ull << 20)
 #define WINDOW_ALIGN           (2ull << 20)
 
-#define OFFERED_FEATURES                                                                                               \
+#define FEATURES_OF_2D                                                                                                 \
 	(PV_VIRTIO_F_VERSION_1 | PV_VIRTIO_RING_F_INDIRECT_DESC | PV_VIRTIO_RING_F_EVENT_IDX | 1ull << PV_GPU_F_EDID | \
 	 1ull << PV_GPU_F_RESOURCE_UUID | 1ull << PV_GPU_F_RESOURCE_BLOB)
+
+static enum pv_status set_up_3d(struct pv_gpu *gpu)
+{
+	const struct pv_renderer_ops *ops = gpu->renderer->ops;
+	struct pv_capset_info info;
+
+	gpu->has_3d = ops->context_create != NULL;
+	if (!gpu->has_3d)
+		return PV_OK;
+	gpu->submit_scratch = malloc(PV_GPU_SUBMIT_SCRATCH_BYTES);
+	if (!gpu->submit_scratch)
+		return PV_ERR_NO_MEMORY;
+	if (ops->set_window && gpu->window.size_bytes > 0) {
+		enum pv_status status = ops->set_window(gpu->renderer, gpu->window.fd, gpu->window.size_bytes);
+
+		if (status != PV_OK)
+			return status;
+	}
+	while (ops->capset_info(gpu->renderer, gpu->config.num_capsets, &info)) {
+		if (PV_NEVER(info.id == 0 || info.max_size_bytes > PV_GPU_MAX_CAPSET_BYTES))
+			return PV_ERR_ARGUMENT;
+		gpu->config.num_capsets++;
+	}
+	if (pv_page_bytes() > PV_WINDOW_PAGE_BYTES)
+		gpu->config.blob_alignment = (uint32_t)pv_page_bytes();
+	return PV_OK;
+}
 
 enum pv_status pv_gpu_create(const struct pv_gpu_params *params, struct pv_gpu **out)
 {
@@ -28,29 +55,30 @@ enum pv_status pv_gpu_create(const struct pv_gpu_params *params, struct pv_gpu *
 	if (!gpu)
 		goto fail;
 	gpu->loop = params->loop;
-	gpu->window_fd = -1;
 	gpu->resume.run = pv_gpu_resume;
 	gpu->config.num_scanouts = params->nr_outputs;
 	gpu->max_host_bytes = params->max_host_bytes ? params->max_host_bytes : DEFAULT_MAX_HOST_BYTES;
 	status = pv_gpu_update_outputs(gpu, params->outputs, params->nr_outputs);
 	if (status != PV_OK)
 		goto fail;
-	if (params->window_bytes > 0) {
-		status = pv_shm_create("pv-window", params->window_bytes, &gpu->window_fd);
-		if (status != PV_OK)
-			goto fail;
-		gpu->window_bytes = params->window_bytes;
-	}
+	status = pv_window_init(&gpu->window, params->window_bytes);
+	if (status != PV_OK)
+		goto fail;
 	gpu->renderer = params->take_renderer;
 	gpu->renderer->events = (struct pv_renderer_events){
 	    .op_done = pv_gpu_op_done, .fence_signalled = pv_gpu_fence_signalled, .user = gpu};
+	status = set_up_3d(gpu);
+	if (status != PV_OK)
+		goto fail;
 	*out = gpu;
 	return PV_OK;
 
 fail:
 	pv_renderer_destroy(params->take_renderer);
-	if (gpu)
-		pv_fd_close(&gpu->window_fd);
+	if (gpu) {
+		pv_window_finish(&gpu->window);
+		free(gpu->submit_scratch);
+	}
 	free(gpu);
 	return status;
 }
@@ -66,8 +94,10 @@ void pv_gpu_destroy(struct pv_gpu *gpu)
 	pv_loop_cancel(gpu->loop, &gpu->resume);
 	pv_renderer_destroy(gpu->renderer);
 	pv_id_map_finish(&gpu->resources);
+	pv_id_map_finish(&gpu->contexts);
 	pv_guest_map_unref(gpu->map);
-	pv_fd_close(&gpu->window_fd);
+	pv_window_finish(&gpu->window);
+	free(gpu->submit_scratch);
 	free(gpu);
 }
 
@@ -79,8 +109,15 @@ void pv_gpu_set_transport(struct pv_gpu *gpu, const struct pv_gpu_transport_ops 
 
 uint64_t pv_gpu_features(const struct pv_gpu *gpu)
 {
-	(void)gpu;
-	return OFFERED_FEATURES;
+	return FEATURES_OF_2D | pv_gpu_features_of_3d(gpu);
+}
+
+uint64_t pv_gpu_features_of_3d(const struct pv_gpu *gpu)
+{
+	if (!gpu->has_3d)
+		return 0;
+	return 1ull << PV_GPU_F_VIRGL | 1ull << PV_GPU_F_CONTEXT_INIT |
+	       (gpu->config.blob_alignment ? 1ull << PV_GPU_F_BLOB_ALIGNMENT : 0);
 }
 
 enum pv_status pv_gpu_set_driver_features(struct pv_gpu *gpu, uint64_t features)
@@ -134,6 +171,7 @@ void pv_gpu_reset(struct pv_gpu *gpu)
 	for (uint32_t i = 0; i < PV_GPU_MAX_SCANOUTS; i++)
 		pv_gpu_disable_scanout(gpu, i);
 	pv_gpu_hide_cursor(gpu);
+	pv_gpu_destroy_all_contexts(gpu);
 	pv_gpu_destroy_all_resources(gpu);
 	gpu->renderer->ops->reset(gpu->renderer);
 	gpu->driver_features = 0;
@@ -143,12 +181,12 @@ void pv_gpu_reset(struct pv_gpu *gpu)
 
 int pv_gpu_window_fd(const struct pv_gpu *gpu)
 {
-	return gpu->window_fd;
+	return gpu->window.fd;
 }
 
 uint64_t pv_gpu_window_bytes(const struct pv_gpu *gpu)
 {
-	return gpu->window_bytes;
+	return gpu->window.size_bytes;
 }
 
 void pv_gpu_get_stats(const struct pv_gpu *gpu, struct pv_gpu_stats *out)
@@ -157,6 +195,8 @@ void pv_gpu_get_stats(const struct pv_gpu *gpu, struct pv_gpu_stats *out)
 	out->resources = gpu->resources.count;
 	out->host_bytes = gpu->host_bytes;
 	out->max_host_bytes = gpu->max_host_bytes;
+	out->contexts = gpu->contexts.count;
+	out->window_used_bytes = gpu->window.used_bytes;
 	out->driver_features = gpu->driver_features;
 	out->renderer = gpu->renderer->ops->name;
 	for (uint32_t i = 0; i < PV_GPU_MAX_SCANOUTS; i++) {

@@ -47,6 +47,11 @@ void pv_gpu_set_transport(struct pv_gpu *gpu, const struct pv_gpu_transport_ops 
 
 /* Features. Offered ones never change. PV_ERR_GUEST: the driver chose one that was not offered. */
 uint64_t pv_gpu_features(const struct pv_gpu *gpu);
+/*
+ * Those among them that promise a 3D renderer. A transport that cannot show the guest the window must not pass them on:
+ * with VIRTIO_GPU_F_VIRGL a driver takes it for granted, and QEMU's console asks for OpenGL.
+ */
+uint64_t pv_gpu_features_of_3d(const struct pv_gpu *gpu);
 PV_MUST_USE enum pv_status pv_gpu_set_driver_features(struct pv_gpu *gpu, uint64_t features);
 
 /* Config space (5.7.4). Reads past the end give zeros; writes take effect on events_clear alone. */
@@ -100,6 +105,7 @@ struct pv_gpu_stats {
 	uint64_t fences_created, fences_signalled;
 	uint64_t transfers, transferred_bytes, flushes;
 	uint64_t resources, host_bytes, max_host_bytes;
+	uint64_t contexts, submits, window_used_bytes;
 	uint64_t resets;
 	uint64_t driver_features;
 	bool queue_running[PV_GPU_NR_QUEUES], queue_broken[PV_GPU_NR_QUEUES];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared by the files of the device core: queue.c (requests), commands.c (what they mean), scanout.c (what is shown).
+/* Shared by the files of the device core: queue.c (requests), commands*.c (what they mean), scanout.c (what is shown).
  */
 #ifndef PV_GPU_GPU_INTERNAL_H
 #define PV_GPU_GPU_INTERNAL_H
@@ -7,6 +7,7 @@
 #include "base/id_map.h"
 #include "gpu/gpu.h"
 #include "gpu/protocol.h"
+#include "gpu/window.h"
 
 /* More than any single response we give, or QEMU's limit of entries in one backing. */
 #define PV_GPU_MAX_BACKING_ENTRIES 16384
@@ -24,6 +25,31 @@ struct pv_gpu_resource {
 	/* A blob's picture: the layout it was shown with last. */
 	bool has_layout;
 	struct pv_blob_layout layout;
+
+	/* Host blobs. */
+	uint32_t ctx_id, blob_flags;
+	uint64_t ctx_serial; /* tells the context from a later one of the same id */
+	bool mapped;         /* has a range of the window, also while a map or unmap is pending */
+	uint64_t map_offset;
+	struct pv_frame *frame; /* the mapped pixels, once shown, */
+	struct pv_blob_layout frame_layout;
+	/* Requests in flight that end a state of it; 0: none. */
+	uint64_t create_request, map_request, unmap_request, unref_request;
+};
+
+static inline bool pv_gpu_is_blob(const struct pv_gpu_resource *resource)
+{
+	return resource->kind == PV_RESOURCE_GUEST_BLOB || resource->kind == PV_RESOURCE_HOST_BLOB ||
+	       resource->kind == PV_RESOURCE_HOST_GUEST_BLOB;
+}
+
+/* A guest process's use of a 3D renderer. */
+struct pv_gpu_context {
+	uint32_t id, capset_id;
+	uint64_t serial;
+	char name[PV_GPU_CONTEXT_NAME_BYTES + 1];
+	uint64_t nr_blobs, blob_bytes; /* that were made in it and live */
+	uint64_t submits;
 };
 
 struct pv_gpu_scanout {
@@ -41,6 +67,9 @@ struct pv_gpu_response {
 		struct pv_gpu_resp_display_info display_info;
 		struct pv_gpu_resp_edid edid;
 		struct pv_gpu_resp_uuid uuid;
+		struct pv_gpu_resp_capset_info capset_info;
+		struct pv_gpu_resp_capset capset;
+		struct pv_gpu_resp_map_info map_info;
 		struct pv_gpu_ctrl_hdr hdr; /* always first, filled in by the queue */
 	};
 };
@@ -53,14 +82,21 @@ struct pv_gpu_request {
 	uint32_t queue;
 	uint16_t head;
 	struct pv_gpu_ctrl_hdr hdr;
-	uint32_t created_resource_id; /* undone if the pending op fails; 0: none */
-	uint32_t scanout_id;          /* of GET_EDID, checked */
+	/* What the pending op is about; 0: none. A resource's own *_request fields tell it from a later one of that id.
+	 */
+	uint32_t resource_id, created_context_id;
+	uint64_t created_context_serial;
+	uint32_t scanout_id; /* of GET_EDID, checked */
+	bool answered;       /* the response is written */
+	bool fence_asked, fence_signalled;
+	bool ordered; /* waits its turn among the fences of the device's own timeline */
 	uint32_t written_len;
 	uint64_t writable_len;
 	size_t nr_spans;
 	struct pv_guest_span *heap_spans; /* when there are more than fit inline */
 	struct pv_guest_span spans[PV_GPU_INLINE_SPANS];
-	struct pv_gpu_request *next; /* free list, or the wait for outputs */
+	struct pv_gpu_request *next;         /* free list, or the wait for outputs */
+	struct pv_gpu_request *next_ordered; /* if `ordered` */
 };
 
 struct pv_gpu_queue {
@@ -87,8 +123,16 @@ struct pv_gpu {
 	struct pv_loop_task resume;  /* goes on with a long batch after other work */
 	bool resume_posted;
 
+	struct pv_gpu_request *first_ordered, *last_ordered;
+
 	struct pv_id_map resources;
 	uint64_t max_host_bytes, host_bytes;
+
+	bool has_3d;
+	struct pv_id_map contexts;
+	uint64_t next_context_serial;
+	uint8_t *submit_scratch; /* PV_GPU_SUBMIT_SCRATCH_BYTES, for the usual command buffers */
+	struct pv_window window;
 
 	uint32_t nr_outputs; /* that SET_SCANOUT accepts; config.num_scanouts or more */
 	struct pv_output outputs[PV_GPU_MAX_SCANOUTS];
@@ -97,8 +141,6 @@ struct pv_gpu {
 	struct pv_gpu_scanout scanouts[PV_GPU_MAX_SCANOUTS];
 	struct pv_cursor cursor;
 
-	int window_fd;
-	uint64_t window_bytes;
 	struct pv_gpu_stats stats;
 };
 
@@ -109,6 +151,9 @@ void pv_gpu_resume(struct pv_loop_task *task);
 void pv_gpu_finish_request(struct pv_gpu *gpu, struct pv_gpu_request *request, struct pv_gpu_response *response);
 void pv_gpu_raise_interrupt(struct pv_gpu *gpu, struct pv_gpu_queue *queue);
 
+/* The request of an id that may be old; NULL: it is over. */
+struct pv_gpu_request *pv_gpu_find_request(struct pv_gpu *gpu, uint64_t id);
+
 /* commands.c: fills `response`; type 0 leaves the request in flight. `request->hdr` holds the checked header. */
 void pv_gpu_execute_control(struct pv_gpu *gpu, struct pv_gpu_request *request, const struct pv_virtq_chain *chain,
 			    struct pv_gpu_response *response);
@@ -118,6 +163,18 @@ uint32_t pv_gpu_response_type(enum pv_status status);
 void pv_gpu_destroy_resource(struct pv_gpu *gpu, uint32_t resource_id);
 void pv_gpu_destroy_all_resources(struct pv_gpu *gpu);
 
+/* commands_3d.c */
+#define PV_GPU_SUBMIT_SCRATCH_BYTES 65536
+/* Takes note of the end of a pending op; true: `response` holds more than its status. */
+void pv_gpu_finish_op(struct pv_gpu *gpu, struct pv_gpu_request *request, enum pv_status status,
+		      struct pv_gpu_response *response);
+/* The range goes back to the window, in its own time if `request_id` is not 0: then PV_PENDING is possible. */
+enum pv_status pv_gpu_unmap_resource(struct pv_gpu *gpu, struct pv_gpu_resource *resource, uint64_t request_id);
+/* The mapped picture of a blob is no longer the blob's. */
+void pv_gpu_drop_mapped_frame(struct pv_gpu_resource *resource);
+void pv_gpu_forget_blob(struct pv_gpu *gpu, const struct pv_gpu_resource *resource);
+void pv_gpu_destroy_all_contexts(struct pv_gpu *gpu);
+
 /* scanout.c */
 /* The answer to GET_DISPLAY_INFO or GET_EDID, whichever `request` is. */
 void pv_gpu_fill_from_outputs(const struct pv_gpu *gpu, const struct pv_gpu_request *request,
@@ -125,6 +182,8 @@ void pv_gpu_fill_from_outputs(const struct pv_gpu *gpu, const struct pv_gpu_requ
 void pv_gpu_set_scanout(struct pv_gpu *gpu, uint32_t scanout_id, uint32_t resource_id, struct pv_frame *take_frame,
 			const struct pv_rect *rect);
 void pv_gpu_disable_scanout(struct pv_gpu *gpu, uint32_t scanout_id);
+/* Switches off the heads that show it. */
+void pv_gpu_hide_resource(struct pv_gpu *gpu, uint32_t resource_id);
 bool pv_gpu_resource_is_shown(const struct pv_gpu *gpu, uint32_t resource_id);
 /* Tells displays which part of which scanout `rect` of the resource is. */
 void pv_gpu_flush_scanouts(struct pv_gpu *gpu, uint32_t resource_id, const struct pv_rect *rect);

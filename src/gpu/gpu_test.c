@@ -478,6 +478,8 @@ static void answers_after_a_reset_find_nothing(void **state)
 	fake.base.events.op_done(fake.base.events.user, fake.op_ids[1], PV_OK);
 	assert_int_equal(guest.queues[0].used.idx, 0); /* now the fence */
 	fake.base.events.fence_signalled(fake.base.events.user, fake.fence_ids[0]);
+	assert_int_equal(guest.queues[0].used.idx, 0); /* not the old one */
+	fake.base.events.fence_signalled(fake.base.events.user, fake.fence_ids[1]);
 	assert_int_equal(guest.queues[0].used.idx, 1);
 }
 

@@ -17,6 +17,7 @@ enum {
 	PV_GPU_F_RESOURCE_UUID = 2,
 	PV_GPU_F_RESOURCE_BLOB = 3,
 	PV_GPU_F_CONTEXT_INIT = 4,
+	PV_GPU_F_BLOB_ALIGNMENT = 5,
 };
 
 #define PV_GPU_EVENT_DISPLAY (1u << 0)
@@ -44,6 +45,17 @@ enum pv_gpu_command {
 	PV_GPU_CMD_RESOURCE_ASSIGN_UUID,
 	PV_GPU_CMD_RESOURCE_CREATE_BLOB,
 	PV_GPU_CMD_SET_SCANOUT_BLOB,
+
+	PV_GPU_CMD_CTX_CREATE = 0x0200,
+	PV_GPU_CMD_CTX_DESTROY,
+	PV_GPU_CMD_CTX_ATTACH_RESOURCE,
+	PV_GPU_CMD_CTX_DETACH_RESOURCE,
+	PV_GPU_CMD_RESOURCE_CREATE_3D,
+	PV_GPU_CMD_TRANSFER_TO_HOST_3D,
+	PV_GPU_CMD_TRANSFER_FROM_HOST_3D,
+	PV_GPU_CMD_SUBMIT_3D,
+	PV_GPU_CMD_RESOURCE_MAP_BLOB,
+	PV_GPU_CMD_RESOURCE_UNMAP_BLOB,
 
 	PV_GPU_CMD_UPDATE_CURSOR = 0x0300,
 	PV_GPU_CMD_MOVE_CURSOR,
@@ -121,7 +133,7 @@ struct pv_gpu_resource_create_2d {
 	uint32_t height;
 };
 
-/* RESOURCE_UNREF, RESOURCE_DETACH_BACKING, RESOURCE_ASSIGN_UUID */
+/* RESOURCE_UNREF, RESOURCE_DETACH_BACKING, RESOURCE_ASSIGN_UUID, RESOURCE_UNMAP_BLOB, CTX_ATTACH/DETACH_RESOURCE */
 struct pv_gpu_resource_ref {
 	struct pv_gpu_ctrl_hdr hdr;
 	uint32_t resource_id;
@@ -169,12 +181,35 @@ struct pv_gpu_get_capset_info {
 	uint32_t padding;
 };
 
+struct pv_gpu_resp_capset_info {
+	struct pv_gpu_ctrl_hdr hdr;
+	uint32_t capset_id;
+	uint32_t capset_max_version;
+	uint32_t capset_max_size;
+	uint32_t padding;
+};
+
+struct pv_gpu_get_capset {
+	struct pv_gpu_ctrl_hdr hdr;
+	uint32_t capset_id;
+	uint32_t capset_version;
+};
+
+#define PV_GPU_MAX_CAPSET_BYTES 4096
+
+struct pv_gpu_resp_capset {
+	struct pv_gpu_ctrl_hdr hdr;
+	uint8_t capset[PV_GPU_MAX_CAPSET_BYTES];
+};
+
 struct pv_gpu_resp_uuid {
 	struct pv_gpu_ctrl_hdr hdr;
 	uint8_t uuid[16];
 };
 
-#define PV_GPU_BLOB_MEM_GUEST 1
+#define PV_GPU_BLOB_MEM_GUEST        1
+#define PV_GPU_BLOB_MEM_HOST3D       2
+#define PV_GPU_BLOB_MEM_HOST3D_GUEST 3
 
 struct pv_gpu_create_blob {
 	struct pv_gpu_ctrl_hdr hdr;
@@ -185,6 +220,63 @@ struct pv_gpu_create_blob {
 	uint64_t blob_id;
 	uint64_t size;
 	/* nr_entries struct pv_gpu_mem_entry follow */
+};
+
+#define PV_GPU_CONTEXT_NAME_BYTES 64
+
+struct pv_gpu_ctx_create {
+	struct pv_gpu_ctrl_hdr hdr;
+	uint32_t nlen;
+	uint32_t context_init; /* low 8 bits: capset id */
+	char debug_name[PV_GPU_CONTEXT_NAME_BYTES];
+};
+
+struct pv_gpu_resource_create_3d {
+	struct pv_gpu_ctrl_hdr hdr;
+	uint32_t resource_id;
+	uint32_t target;
+	uint32_t format;
+	uint32_t bind;
+	uint32_t width;
+	uint32_t height;
+	uint32_t depth;
+	uint32_t array_size;
+	uint32_t last_level;
+	uint32_t nr_samples;
+	uint32_t flags;
+	uint32_t padding;
+};
+
+struct pv_gpu_transfer_host_3d {
+	struct pv_gpu_ctrl_hdr hdr;
+	uint32_t x, y, z, width, height, depth;
+	uint64_t offset;
+	uint32_t resource_id;
+	uint32_t level;
+	uint32_t stride;
+	uint32_t layer_stride;
+};
+
+struct pv_gpu_submit_3d {
+	struct pv_gpu_ctrl_hdr hdr;
+	uint32_t size;
+	uint32_t padding;
+	/* size bytes of commands follow */
+};
+
+struct pv_gpu_map_blob {
+	struct pv_gpu_ctrl_hdr hdr;
+	uint32_t resource_id;
+	uint32_t padding;
+	uint64_t offset;
+};
+
+#define PV_GPU_MAP_CACHE_CACHED 1
+
+struct pv_gpu_resp_map_info {
+	struct pv_gpu_ctrl_hdr hdr;
+	uint32_t map_info;
+	uint32_t padding;
 };
 
 struct pv_gpu_set_scanout_blob {

@@ -7,6 +7,11 @@
  * has another id, and late answers find nothing. A command with the fence flag is answered when the renderer signals
  * the fence made right after it, failed ones too, because a driver takes the newest fence for all older ones.
  *
+ * Fences with a ring_idx are on a timeline of their context, which its renderer keeps in order. All others share the
+ * device's own timeline, whoever draws for them: they are answered in the order of their commands, else Linux would
+ * take a quick one for the slow one before it. Commands whose op is pending are left out of that order, since a context
+ * that waits must not hold up another one or the screen.
+ *
  * Answers become visible at the end of a batch, all at once. Until then the driver may not count on anything, so a
  * renderer may put work off and skip what later commands of the batch make useless (a guest that flips faster than it
  * is shown).
@@ -31,12 +36,12 @@ static uint64_t make_id(struct pv_gpu *gpu, uint32_t queue, size_t slot)
 	return ++gpu->next_serial << SLOT_BITS | slot << 1 | queue;
 }
 
-static struct pv_gpu_request *find_request(struct pv_gpu *gpu, uint64_t id)
+struct pv_gpu_request *pv_gpu_find_request(struct pv_gpu *gpu, uint64_t id)
 {
 	struct pv_gpu_queue *queue = &gpu->queues[id & 1];
 	size_t slot = (id & ((1 << SLOT_BITS) - 1)) >> 1;
 
-	if (!queue->pool || slot >= queue->virtq.layout.size || queue->pool[slot].id != id)
+	if (id == 0 || !queue->pool || slot >= queue->virtq.layout.size || queue->pool[slot].id != id)
 		return NULL;
 	return &queue->pool[slot];
 }
@@ -124,41 +129,94 @@ static void write_response(struct pv_gpu *gpu, struct pv_gpu_request *request, s
 	}
 }
 
-void pv_gpu_finish_request(struct pv_gpu *gpu, struct pv_gpu_request *request, struct pv_gpu_response *response)
+static bool is_complete(const struct pv_gpu_request *request)
+{
+	return request->answered && (!(request->hdr.flags & PV_GPU_FLAG_FENCE) || request->fence_signalled);
+}
+
+static void advance_ordered(struct pv_gpu *gpu)
+{
+	while (gpu->first_ordered && is_complete(gpu->first_ordered)) {
+		struct pv_gpu_request *request = gpu->first_ordered;
+
+		gpu->first_ordered = request->next_ordered;
+		if (!gpu->first_ordered)
+			gpu->last_ordered = NULL;
+		give_back(gpu, request);
+	}
+}
+
+static void complete(struct pv_gpu *gpu, struct pv_gpu_request *request)
+{
+	if (!is_complete(request))
+		return;
+	if (request->ordered)
+		advance_ordered(gpu);
+	else
+		give_back(gpu, request);
+}
+
+static void append_ordered(struct pv_gpu *gpu, struct pv_gpu_request *request)
+{
+	request->ordered = true;
+	request->next_ordered = NULL;
+	if (gpu->last_ordered)
+		gpu->last_ordered->next_ordered = request;
+	else
+		gpu->first_ordered = request;
+	gpu->last_ordered = request;
+}
+
+/* Right after the op was called, so that it is the next in the renderer's order. The request may be over afterwards. */
+static void ask_for_fence(struct pv_gpu *gpu, struct pv_gpu_request *request)
+{
+	bool on_ring = request->hdr.flags & PV_GPU_FLAG_INFO_RING_IDX;
+
+	if (!on_ring && request->answered)
+		append_ordered(gpu, request);
+	request->fence_asked = true;
+	gpu->stats.fences_created++;
+	gpu->renderer->ops->create_fence(gpu->renderer, request->id, request->hdr.ctx_id,
+					 on_ring ? request->hdr.ring_idx : 0);
+}
+
+static void answer(struct pv_gpu *gpu, struct pv_gpu_request *request, struct pv_gpu_response *response)
 {
 	write_response(gpu, request, response);
 	if (response->type >= PV_GPU_RESP_ERR_UNSPEC)
 		gpu->stats.failed_commands++;
-	if (!(request->hdr.flags & PV_GPU_FLAG_FENCE)) {
-		give_back(gpu, request);
-		return;
-	}
-	gpu->stats.fences_created++;
-	gpu->renderer->ops->create_fence(gpu->renderer, request->id, request->hdr.ctx_id,
-					 request->hdr.flags & PV_GPU_FLAG_INFO_RING_IDX ? request->hdr.ring_idx : 0);
+	request->answered = true;
+}
+
+void pv_gpu_finish_request(struct pv_gpu *gpu, struct pv_gpu_request *request, struct pv_gpu_response *response)
+{
+	answer(gpu, request, response);
+	complete(gpu, request);
 }
 
 void pv_gpu_fence_signalled(void *user, uint64_t fence_id)
 {
 	struct pv_gpu *gpu = user;
-	struct pv_gpu_request *request = find_request(gpu, fence_id);
+	struct pv_gpu_request *request = pv_gpu_find_request(gpu, fence_id);
 
-	if (!request)
+	if (!request || !request->fence_asked || request->fence_signalled)
 		return;
+	request->fence_signalled = true;
 	gpu->stats.fences_signalled++;
-	give_back(gpu, request);
+	complete(gpu, request);
 }
 
 void pv_gpu_op_done(void *user, uint64_t op_id, enum pv_status status)
 {
 	struct pv_gpu *gpu = user;
-	struct pv_gpu_request *request = find_request(gpu, op_id);
-	struct pv_gpu_response response = {.type = pv_gpu_response_type(status)};
+	struct pv_gpu_request *request = pv_gpu_find_request(gpu, op_id);
+	struct pv_gpu_response response;
 
-	if (!request)
+	if (!request || request->answered || PV_NEVER(status == PV_PENDING))
 		return;
-	if (status != PV_OK && request->created_resource_id)
-		pv_gpu_destroy_resource(gpu, request->created_resource_id);
+	response.type = pv_gpu_response_type(status);
+	response.payload_len = 0;
+	pv_gpu_finish_op(gpu, request, status, &response);
 	pv_gpu_finish_request(gpu, request, &response);
 }
 
@@ -194,6 +252,7 @@ static void execute(struct pv_gpu *gpu, uint32_t index, const struct pv_virtq_ch
 	if (!request)
 		return;
 
+	const uint64_t id = request->id;
 	struct pv_gpu_response response;
 	response.type = PV_GPU_RESP_ERR_UNSPEC;
 	response.payload_len = 0;
@@ -205,8 +264,15 @@ static void execute(struct pv_gpu *gpu, uint32_t index, const struct pv_virtq_ch
 	else
 		pv_gpu_execute_cursor(gpu, request, chain, &response);
 
-	if (response.type != 0)
-		pv_gpu_finish_request(gpu, request, &response);
+	/* It may be over already: a renderer may report from within an op. Then the id is another one's or nobody's. */
+	if (request->id != id)
+		return;
+	if (response.type != 0 && !PV_NEVER(request->answered))
+		answer(gpu, request, &response);
+	if (request->hdr.flags & PV_GPU_FLAG_FENCE)
+		ask_for_fence(gpu, request);
+	else
+		complete(gpu, request);
 }
 
 static void post_resume(struct pv_gpu *gpu)
@@ -290,6 +356,21 @@ static void unlink_waiting(struct pv_gpu *gpu, const struct pv_gpu_request *requ
 		}
 }
 
+static void unlink_ordered(struct pv_gpu *gpu, uint32_t queue)
+{
+	struct pv_gpu_request **link = &gpu->first_ordered;
+
+	gpu->last_ordered = NULL;
+	while (*link) {
+		if ((*link)->queue == queue) {
+			*link = (*link)->next_ordered;
+			continue;
+		}
+		gpu->last_ordered = *link;
+		link = &(*link)->next_ordered;
+	}
+}
+
 uint16_t pv_gpu_queue_stop(struct pv_gpu *gpu, uint32_t index)
 {
 	if (index >= PV_GPU_NR_QUEUES)
@@ -305,6 +386,8 @@ uint16_t pv_gpu_queue_stop(struct pv_gpu *gpu, uint32_t index)
 	free(queue->pool);
 	queue->pool = queue->free = NULL;
 	gpu->stats.queue_running[index] = false;
+	unlink_ordered(gpu, index);
+	advance_ordered(gpu);
 	return pv_virtq_stop(&queue->virtq);
 }
 

@@ -47,6 +47,13 @@ void pv_gpu_disable_scanout(struct pv_gpu *gpu, uint32_t scanout_id)
 	scanout->rect = (struct pv_rect){0};
 }
 
+void pv_gpu_hide_resource(struct pv_gpu *gpu, uint32_t resource_id)
+{
+	for (uint32_t i = 0; i < PV_GPU_MAX_SCANOUTS; i++)
+		if (gpu->scanouts[i].resource_id == resource_id)
+			pv_gpu_disable_scanout(gpu, i);
+}
+
 bool pv_gpu_resource_is_shown(const struct pv_gpu *gpu, uint32_t resource_id)
 {
 	for (uint32_t i = 0; i < PV_GPU_MAX_SCANOUTS; i++)
