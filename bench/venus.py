@@ -46,17 +46,19 @@ class Row:
 ROWS = [
     Row("submit + wait, empty batch, median us", "submit-wait", ratio=1.25,
         floor="The batch crosses to the ring's thread (one cache line), which submits it with the guest's feedback command buffer "
-        "(a barrier and a fill of 4 bytes) behind it; the guest sees the 4 bytes change (a line back). So: the native submit, one "
-        "fill and two transfers between cores, about 0.2 us each; and the guest's polling, which yields and after 255 yields "
-        "sleeps 160 us. Where the native wait sleeps in the kernel, the polling guest can be faster than native."),
+        "(a barrier and a fill of 4 bytes) behind it. The guest looks for the 4 bytes 15 times with sched_yield between, a few us in "
+        "all, and then sleeps 160 us, which the kernel's timer slack makes about 215: a batch that is not done by then costs that. "
+        "Where the native wait sleeps in the kernel, a guest that still yields can be faster than native. Without feedback each look "
+        "is a round trip, so that the guest yields longer: see `same switches`."),
     Row("submit + wait, p99 us", "submit-wait", "p99",
         floor="As above. With less than three free cores the guest's poll, the ring's thread and the driver's thread wait for one "
         "another in the scheduler."),
     Row("submit + wait, timeline semaphore, median us", "submit-wait-timeline",
         floor="As with a fence; the feedback is a copy of 8 bytes instead of a fill of 4."),
     Row("reply round trip, median us", "reply", limit=3,
-        floor="Two transfers between cores (tail there, head back), the guest's locking and encoding, one sched_yield of each side's "
-        "poll (0.3 to 1 us each where other work waits). Native is a function call: no ratio says anything."),
+        floor="Two transfers between cores (tail there, head back) and one sched_yield of the guest's poll, which together are the row "
+        "`a number to another thread and back` below; the guest's locking and encoding, our decoding, the driver's function. Native is "
+        "a function call: no ratio says anything."),
     Row("reply round trip, p99 us", "reply", "p99"),
     Row("reply round trip, smallest, median us", "reply-small", limit=3),
     Row("first format query, median us", "reply-format", limit=3,
@@ -97,6 +99,8 @@ ROWS = [
     Row("frames/s read back, 1280x720", "read-back", more_is_better=True,
         floor="A submit + wait and a copy by each side: native but for the latency."),
     Row("control: CPU loop ms", "control"),
+    Row("control: a number to another thread and back, us", "exchange"),
+    Row("control: a sleep of 160 us", "sleep"),
 ]
 IDLE_ROW = Row("idle client: server, % of a core", "idle", limit=2,
                floor="The monitor thread's one wake-up every 3 s; rings sleep until they are notified.")

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Calls that wait for an answer, each timed alone. */
+/* Calls that wait for an answer, each timed alone; and what no answer can be faster than. */
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <time.h>
+
 #include "probe.h"
 
 /* A loop that no driver takes part in: how busy the machine is. */
@@ -12,6 +17,64 @@ void pv_measure_control(struct pv_probe *probe, struct pv_series *series)
 		for (uint32_t j = 0; j < 20000000; j++)
 			state = state * 6364136223846793005u + 1442695040888963407u;
 		pv_series_add(series, (double)(pv_now_ns() - began) / 1e6 + (state == 0 ? 1 : 0));
+	}
+}
+
+/* On cache lines of their own, as head and tail of a ring are. */
+struct exchange {
+	_Alignas(64) _Atomic uint32_t asked;
+	_Alignas(64) _Atomic uint32_t answered;
+};
+
+static void *answer(void *user)
+{
+	struct exchange *exchange = user;
+	uint32_t answered = 0, asked;
+
+	do {
+		do
+			asked = atomic_load_explicit(&exchange->asked, memory_order_acquire);
+		while (asked == answered);
+		answered = asked;
+		atomic_store_explicit(&exchange->answered, answered, memory_order_release);
+	} while (answered != UINT32_MAX);
+	return NULL;
+}
+
+/*
+ * A number there and back between two threads that do nothing else: the one that asks yields while it waits, as Mesa's
+ * venus does, the other spins. No ring can answer faster.
+ */
+void pv_measure_exchange(struct pv_probe *probe, struct pv_series *series)
+{
+	struct exchange exchange = {0};
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, answer, &exchange) != 0)
+		pv_die("there can be no more threads");
+	for (uint32_t i = 1; i <= probe->options.latencies + 50; i++) {
+		const uint64_t began = pv_now_ns();
+
+		atomic_store_explicit(&exchange.asked, i, memory_order_seq_cst);
+		while (atomic_load_explicit(&exchange.answered, memory_order_acquire) != i)
+			sched_yield();
+		if (i > 50)
+			pv_series_add(series, (double)(pv_now_ns() - began) / 1e3);
+	}
+	atomic_store_explicit(&exchange.asked, UINT32_MAX, memory_order_release);
+	pthread_join(thread, NULL);
+}
+
+/* How long the shortest sleep of Mesa's venus takes. */
+void pv_measure_sleep(struct pv_probe *probe, struct pv_series *series)
+{
+	const struct timespec sleep = {.tv_nsec = 160000};
+
+	for (uint32_t i = 0; i < probe->options.latencies / 4 + 1; i++) {
+		const uint64_t began = pv_now_ns();
+
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &sleep, NULL);
+		pv_series_add(series, (double)(pv_now_ns() - began) / 1e3);
 	}
 }
 

@@ -12,6 +12,8 @@ static const struct measurement {
 	const char *what;
 } measurements[] = {
     {"control", "ms", pv_measure_control, "a loop of the processor alone"},
+    {"exchange", "us", pv_measure_exchange, "a number there and back between two threads"},
+    {"sleep", "us", pv_measure_sleep, "a sleep of 160 us"},
     {"submit-wait", "us", pv_measure_submit_wait, "vkQueueSubmit + vkWaitForFences of an empty batch"},
     {"submit-wait-timeline", "us", pv_measure_submit_wait_timeline, "the same with a timeline semaphore"},
     {"reply-format", "us", pv_measure_reply_format, "vkGetPhysicalDeviceFormatProperties, each format once"},

@@ -109,6 +109,8 @@ void pv_measure_rate(struct pv_probe *probe, struct pv_series *series, uint32_t 
 
 /* The measurements; each file says how its own are made. */
 void pv_measure_control(struct pv_probe *probe, struct pv_series *series);
+void pv_measure_exchange(struct pv_probe *probe, struct pv_series *series);
+void pv_measure_sleep(struct pv_probe *probe, struct pv_series *series);
 void pv_measure_submit_wait(struct pv_probe *probe, struct pv_series *series);
 void pv_measure_submit_wait_timeline(struct pv_probe *probe, struct pv_series *series);
 void pv_measure_reply_format(struct pv_probe *probe, struct pv_series *series);
