@@ -170,7 +170,7 @@ class Body:
     def load_handle(self, lvalue, type_name, at, name):
         self.uses.add("handle")
         if protocol.POOL_MEMBERS.get(self.owner) == name:
-            self.then(f"if (!pv_venus_load_object(d, pv_venus_load_u64({at}), {object_type(type_name)}, {self.field(name)}, &d->pool_object, &handle))")
+            self.then(f"if (!pv_venus_load_dispatch(d, pv_venus_load_u64({at}), {object_type(type_name)}, {self.field(name)}, &d->pool_object, &handle))")
         else:
             self.then(f"if (!pv_venus_load_handle(d, pv_venus_load_u64({at}), {object_type(type_name)}, {self.field(name)}, &handle))")
         self.then(INDENT + self.fail)

@@ -11,6 +11,7 @@ sys.path.insert(0, str(HERE))
 
 import codec  # noqa: E402
 import headers  # noqa: E402
+import null  # noqa: E402
 import registry  # noqa: E402
 import wire  # noqa: E402
 
@@ -21,12 +22,14 @@ def load(vk_xml):
 
 def generate(model):
     """File name -> contents."""
+    writer = codec.Codec(model)
     return {
         "protocol.h": headers.protocol_h(model),
         "functions.h": headers.functions_h(model),
         "commands.h": headers.commands_h(model),
         "functions.c": headers.functions_c(model),
-        **codec.Codec(model).sources(),
+        **writer.sources(),
+        "null_functions.c": null.functions_c(writer),
     }
 
 

@@ -139,12 +139,15 @@ static inline bool pv_venus_load_handle(struct pv_venus_decoder *d, uint64_t id,
 	return pv_venus_load_object(d, id, type, field, &object, handle);
 }
 
-/* Of the command's first parameter, which decides whose functions are called: never NULL. */
+/* Of what decides whose functions are called, the first parameter or a pool: never NULL. */
 static inline bool pv_venus_load_dispatch(struct pv_venus_decoder *d, uint64_t id, enum pv_venus_type type,
 					  const char *field, struct pv_venus_object **out, uint64_t *handle)
 {
-	/* No object has id 0, so that is looked up like any other. */
-	*out = pv_venus_lookup_object(d, id, type, field);
+	*out = NULL;
+	if (__builtin_expect(id == 0, 0))
+		pv_venus_fail(d, field, "it must not be NULL", 0);
+	else
+		*out = pv_venus_lookup_object(d, id, type, field);
 	if (__builtin_expect(!*out, 0))
 		return false;
 	*handle = (*out)->handle;
