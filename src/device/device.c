@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/socket.h"
 #include "device/device.h"
 #include "device/version.h"
 #include "display/png.h"
@@ -115,6 +116,72 @@ enum pv_status pv_device_claim(struct pv_device *device, enum pv_device_owner ow
 void pv_device_release(struct pv_device *device)
 {
 	device->owner = PV_DEVICE_UNOWNED;
+}
+
+struct service_call {
+	struct pv_device *device;
+	struct pv_device_server server;
+	enum pv_status status;
+};
+
+static void begin_service(void *user)
+{
+	struct service_call *call = user;
+
+	call->status = pv_device_claim(call->device, PV_DEVICE_OWNED_BY_SERVER);
+	if (call->status == PV_OK)
+		call->device->server = call->server;
+}
+
+enum pv_status pv_device_begin_service(struct pv_device *device, const char *kind)
+{
+	struct service_call call = {.device = device, .server = {.kind = kind}};
+
+	pv_loop_call(device->loop, begin_service, &call);
+	return call.status;
+}
+
+static void set_transport(void *user)
+{
+	struct service_call *call = user;
+
+	call->device->server.get_stats = call->server.get_stats;
+	call->device->server.transport = call->server.transport;
+}
+
+void pv_device_set_transport(struct pv_device *device, void (*get_stats)(void *transport, struct pv_transport_stats *),
+			     void *transport)
+{
+	struct service_call call = {.device = device, .server = {.get_stats = get_stats, .transport = transport}};
+
+	pv_loop_call(device->loop, set_transport, &call);
+}
+
+static void end_service(void *user)
+{
+	struct pv_device *device = user;
+
+	device->server = (struct pv_device_server){0};
+	pv_device_release(device);
+}
+
+void pv_device_end_service(struct pv_device *device)
+{
+	pv_loop_call(device->loop, end_service, device);
+}
+
+enum pv_status pv_server_listen(const char *path, int32_t *out_fd)
+{
+	int fd = -1;
+	enum pv_status status = pv_socket_listen(path, &fd);
+
+	if (status == PV_OK && pv_fd_set_nonblocking(fd, true) != PV_OK) {
+		pv_fd_close(&fd);
+		status = PV_ERR_HOST;
+	}
+	if (status == PV_OK)
+		*out_fd = fd;
+	return status;
 }
 
 /* ---- Create and destroy ---- */

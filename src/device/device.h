@@ -8,10 +8,17 @@
 #include "device/meter.h"
 #include "gpu/gpu.h"
 #include "pv/device.h"
+#include "transport/connection.h"
 
-enum pv_device_owner { PV_DEVICE_UNOWNED, PV_DEVICE_OWNED_BY_PROGRAM, PV_DEVICE_OWNED_BY_VHOST_USER };
+enum pv_device_owner { PV_DEVICE_UNOWNED, PV_DEVICE_OWNED_BY_PROGRAM, PV_DEVICE_OWNED_BY_SERVER };
 
-struct pv_vhost_user;
+/* A socket server that owns the device. */
+struct pv_device_server {
+	const char *kind; /* "vhost-user" */
+	/* For the status; NULL: there is no transport (yet, any more). Any thread. */
+	void (*get_stats)(void *transport, struct pv_transport_stats *out);
+	void *transport;
+};
 
 struct pv_device_doorbell {
 	struct pv_loop_task task;
@@ -38,13 +45,24 @@ struct pv_device {
 	enum pv_device_owner owner;
 	struct pv_device_owner_ops owner_ops;
 	void *owner_user;
-	/* The server that owns the device, for the status; NULL but for OWNED_BY_VHOST_USER. */
-	struct pv_vhost_user *vhost_user;
+	struct pv_device_server server; /* with OWNED_BY_SERVER */
 };
 
 /* Device thread. PV_ERR_ARGUMENT: it has another owner. */
 PV_MUST_USE enum pv_status pv_device_claim(struct pv_device *device, enum pv_device_owner owner);
 void pv_device_release(struct pv_device *device);
+
+/*
+ * For servers; any thread but the device's. Claims the device for a server of that kind (static storage), as
+ * pv_device_claim(); then says where its numbers are, until get_stats is NULL again; then lets go of the device.
+ */
+PV_MUST_USE enum pv_status pv_device_begin_service(struct pv_device *device, const char *kind);
+void pv_device_set_transport(struct pv_device *device, void (*get_stats)(void *transport, struct pv_transport_stats *),
+			     void *transport);
+void pv_device_end_service(struct pv_device *device);
+
+/* A listening, non-blocking socket. PV_ERR_HOST, PV_ERR_ARGUMENT: the path cannot be used (logged). Any thread. */
+PV_MUST_USE enum pv_status pv_server_listen(const char *path, int32_t *out_fd);
 
 /* Reads a caller's params struct of any version: the common part is copied, the rest is zero. False: it makes no sense.
  */

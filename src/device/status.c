@@ -10,7 +10,6 @@
 #include "device/version.h"
 #include "gpu/protocol.h"
 #include "pv/device.h"
-#include "transport/vhost_user/vhost_user.h"
 
 struct state {
 	struct pv_device *device;
@@ -22,7 +21,8 @@ struct state {
 	struct pv_meter_cursor cursor;
 	bool has_console;
 	enum pv_device_owner owner;
-	struct pv_vhost_user_stats vhost_user;
+	const char *server;
+	struct pv_transport_stats transport;
 };
 
 static void gather(void *user)
@@ -42,8 +42,9 @@ static void gather(void *user)
 	state->cursor = pv_meter_cursor(device->meter);
 	state->has_console = device->console != NULL;
 	state->owner = device->owner;
-	if (device->vhost_user)
-		pv_vhost_user_get_stats(device->vhost_user, &state->vhost_user);
+	state->server = device->server.kind;
+	if (device->server.get_stats)
+		device->server.get_stats(device->server.transport, &state->transport);
 }
 
 static const struct {
@@ -112,18 +113,16 @@ static void add_features(yyjson_mut_doc *doc, yyjson_mut_val *parent, const char
 
 static void add_front_end(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct state *state)
 {
-	static const char *const kinds[] = {
-	    [PV_DEVICE_UNOWNED] = "none",
-	    [PV_DEVICE_OWNED_BY_PROGRAM] = "program",
-	    [PV_DEVICE_OWNED_BY_VHOST_USER] = "vhost-user",
-	};
-	const struct pv_vhost_user_stats *stats = &state->vhost_user;
+	const struct pv_transport_stats *stats = &state->transport;
+	const char *kind = state->server                                ? state->server
+			   : state->owner == PV_DEVICE_OWNED_BY_PROGRAM ? "program"
+									: "none";
 	yyjson_mut_val *front_end = yyjson_mut_obj_add_obj(doc, root, "front_end");
 
-	yyjson_mut_obj_add_str(doc, front_end, "kind", kinds[state->owner]);
+	yyjson_mut_obj_add_str(doc, front_end, "kind", kind);
 	yyjson_mut_obj_add_bool(doc, front_end, "connected",
 				state->owner == PV_DEVICE_OWNED_BY_PROGRAM || stats->connected);
-	if (state->owner != PV_DEVICE_OWNED_BY_VHOST_USER)
+	if (!state->server)
 		return;
 	yyjson_mut_obj_add_uint(doc, front_end, "messages", stats->messages);
 	yyjson_mut_obj_add_uint(doc, front_end, "doorbells", stats->doorbells);

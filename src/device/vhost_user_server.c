@@ -15,7 +15,6 @@ struct pv_vhost_user_server {
 	struct pv_vhost_user *transport;
 	void (*closed)(void *user, enum pv_status status);
 	void *user;
-	enum pv_status status; /* of a call to the device thread */
 };
 
 static void remove_console(struct pv_device *device)
@@ -65,33 +64,17 @@ static void closed(void *user, enum pv_status status)
 		server->closed(server->user, status);
 }
 
-static void claim(void *user)
+static void get_stats(void *transport, struct pv_transport_stats *out)
 {
-	struct pv_vhost_user_server *server = user;
-
-	server->status = pv_device_claim(server->device, PV_DEVICE_OWNED_BY_VHOST_USER);
+	pv_vhost_user_get_stats(transport, out);
 }
 
-static void introduce(void *user)
-{
-	struct pv_vhost_user_server *server = user;
-
-	server->device->vhost_user = server->transport;
-}
-
-static void forget(void *user)
-{
-	struct pv_vhost_user_server *server = user;
-
-	server->device->vhost_user = NULL;
-}
-
-static void release(void *user)
+/* Device thread. */
+static void end_console(void *user)
 {
 	struct pv_vhost_user_server *server = user;
 
 	remove_console(server->device);
-	pv_device_release(server->device);
 }
 
 enum pv_status pv_vhost_user_server_create(struct pv_device *device, const struct pv_vhost_user_server_params *from,
@@ -114,8 +97,7 @@ enum pv_status pv_vhost_user_server_create(struct pv_device *device, const struc
 	server->device = device;
 	server->closed = params.closed;
 	server->user = params.user;
-	pv_loop_call(device->loop, claim, server);
-	status = server->status;
+	status = pv_device_begin_service(device, "vhost-user");
 	if (status != PV_OK) {
 		pv_fd_close(&fd);
 		goto out_server;
@@ -131,12 +113,12 @@ enum pv_status pv_vhost_user_server_create(struct pv_device *device, const struc
 	status = pv_vhost_user_create(&transport_params, &server->transport);
 	if (status != PV_OK)
 		goto out_claim;
-	pv_loop_call(device->loop, introduce, server);
+	pv_device_set_transport(device, get_stats, server->transport);
 	*out = server;
 	return PV_OK;
 
 out_claim:
-	pv_loop_call(device->loop, release, server);
+	pv_device_end_service(device);
 out_server:
 	free(server);
 	return status;
@@ -146,23 +128,14 @@ void pv_vhost_user_server_destroy(struct pv_vhost_user_server *server)
 {
 	if (!server)
 		return;
-	pv_loop_call(server->device->loop, forget, server);
+	pv_device_set_transport(server->device, NULL, NULL);
 	pv_vhost_user_destroy(server->transport);
-	pv_loop_call(server->device->loop, release, server);
+	pv_loop_call(server->device->loop, end_console, server);
+	pv_device_end_service(server->device);
 	free(server);
 }
 
 enum pv_status pv_vhost_user_listen(const char *path, int32_t *out_fd)
 {
-	enum pv_status status;
-	int fd = -1;
-
-	status = pv_socket_listen(path, &fd);
-	if (status == PV_OK && pv_fd_set_nonblocking(fd, true) != PV_OK) {
-		pv_fd_close(&fd);
-		status = PV_ERR_HOST;
-	}
-	if (status == PV_OK)
-		*out_fd = fd;
-	return status;
+	return pv_server_listen(path, out_fd);
 }

@@ -59,11 +59,27 @@ static enum pv_status break_queue(struct pv_virtq *q, const char *why)
 	return PV_ERR_GUEST;
 }
 
+static uint64_t desc_bytes(uint16_t size)
+{
+	return sizeof(struct desc) * (uint64_t)size;
+}
+
+const char *pv_virtq_find_gap(const struct pv_virtq_layout *layout, const struct pv_guest_map *map)
+{
+	if (!pv_guest_map_resolve(map, layout->desc_addr, desc_bytes(layout->size)))
+		return "descriptor table";
+	if (!pv_guest_map_resolve(map, layout->avail_addr, avail_bytes(layout->size)))
+		return "available ring";
+	if (!pv_guest_map_resolve(map, layout->used_addr, used_bytes(layout->size)))
+		return "used ring";
+	return NULL;
+}
+
 static enum pv_status find_rings(struct pv_virtq *q)
 {
 	const struct pv_virtq_layout *l = &q->layout;
 
-	q->desc = pv_guest_map_resolve(q->map, l->desc_addr, sizeof(struct desc) * (uint64_t)l->size);
+	q->desc = pv_guest_map_resolve(q->map, l->desc_addr, desc_bytes(l->size));
 	q->avail = pv_guest_map_resolve(q->map, l->avail_addr, avail_bytes(l->size));
 	q->used = pv_guest_map_resolve(q->map, l->used_addr, used_bytes(l->size));
 	if (!q->desc || !q->avail || !q->used)

@@ -44,6 +44,9 @@ struct pv_virtq {
 	bool running, broken;
 };
 
+/* The name of the first of the rings that is not whole in one region of `map` (NULL: empty), or NULL. */
+const char *pv_virtq_find_gap(const struct pv_virtq_layout *layout, const struct pv_guest_map *map);
+
 /* `virtq` is {0} or stopped. next_avail = next_used = `base`. PV_ERR_GUEST: size or a ring address is invalid. */
 PV_MUST_USE enum pv_status pv_virtq_start(struct pv_virtq *virtq, const struct pv_virtq_layout *layout, uint16_t base,
 					  uint64_t features, struct pv_guest_map *map);

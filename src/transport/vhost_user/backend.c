@@ -18,7 +18,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/log.h"
 
@@ -120,14 +119,14 @@ static enum pv_status refuse(struct pv_vhost_backend *backend, uint32_t request,
 
 /* Operations. */
 
-static void submit(struct pv_vhost_backend *backend, const struct pv_vhost_op *op)
+static void submit(struct pv_vhost_backend *backend, const struct pv_transport_op *op)
 {
 	backend->params.ops->submit(backend->params.user, op);
 }
 
 /* Issues the op that `message` waits for. */
 static enum pv_status submit_and_wait(struct pv_vhost_backend *backend, const struct pv_vhost_message *message,
-				      struct pv_vhost_op op, uint64_t value)
+				      struct pv_transport_op op, uint64_t value)
 {
 	backend->waiting.request = op.request = message->request;
 	backend->waiting.need_reply = message->need_reply;
@@ -189,39 +188,21 @@ void pv_vhost_backend_window_mapped(struct pv_vhost_backend *backend, bool ok)
 
 /* Rings. */
 
-static bool is_mapped(const struct pv_guest_map *map, uint64_t guest_addr, uint64_t len)
-{
-	return map && pv_guest_map_resolve(map, guest_addr, len);
-}
-
-/* The name of the first of the ring's parts that is in no region, or NULL. */
-static const char *find_gap(const struct pv_virtq_layout *layout, const struct pv_guest_map *map)
-{
-	/* 16, 2 and 8 bytes an entry, and the heads and event words (virtio 1.3, 2.7). */
-	if (!is_mapped(map, layout->desc_addr, 16 * (uint64_t)layout->size))
-		return "descriptor table";
-	if (!is_mapped(map, layout->avail_addr, 6 + 2 * (uint64_t)layout->size))
-		return "available ring";
-	if (!is_mapped(map, layout->used_addr, 6 + 8 * (uint64_t)layout->size))
-		return "used ring";
-	return NULL;
-}
-
-/* Makes sure that ring->layout is right and all there. Returns as find_gap() does. */
+/* Makes sure that ring->layout is right and all there. Returns as pv_virtq_find_gap() does. */
 static const char *locate_ring(struct pv_vhost_ring *ring, const struct pv_guest_map *map)
 {
 	struct pv_virtq_layout layout = {.size = (uint16_t)ring->size};
 	const char *gap;
 
 	if (ring->is_located)
-		return find_gap(&ring->layout, map);
+		return pv_virtq_find_gap(&ring->layout, map);
 	if (!map || !pv_guest_map_from_user(map, ring->addr.desc, &layout.desc_addr))
 		return "descriptor table";
 	if (!pv_guest_map_from_user(map, ring->addr.avail, &layout.avail_addr))
 		return "available ring";
 	if (!pv_guest_map_from_user(map, ring->addr.used, &layout.used_addr))
 		return "used ring";
-	gap = find_gap(&layout, map);
+	gap = pv_virtq_find_gap(&layout, map);
 	if (!gap) {
 		ring->layout = layout;
 		ring->is_located = true;
@@ -241,7 +222,7 @@ static void stop_ring(struct pv_vhost_backend *backend, uint32_t index)
 	if (!backend->rings[index].running)
 		return;
 	backend->rings[index].running = false;
-	submit(backend, &(struct pv_vhost_op){.kind = PV_VHOST_OP_STOP, .queue = index, .take_fd = -1});
+	submit(backend, &(struct pv_transport_op){.kind = PV_TRANSPORT_OP_STOP, .queue = index, .take_fd = -1});
 }
 
 /* Makes the ring run, or not, as its state says. Returns the part that keeps it from running, or NULL. */
@@ -260,8 +241,8 @@ static const char *update_ring(struct pv_vhost_backend *backend, uint32_t index)
 	if (gap || ring->running)
 		return gap;
 	ring->running = true;
-	submit(backend,
-	       &(struct pv_vhost_op){.kind = PV_VHOST_OP_START, .queue = index, .take_fd = -1, .layout = ring->layout});
+	submit(backend, &(struct pv_transport_op){
+			    .kind = PV_TRANSPORT_OP_START, .queue = index, .take_fd = -1, .layout = ring->layout});
 	ask_for_window(backend);
 	return NULL;
 }
@@ -306,11 +287,11 @@ static enum pv_status set_vring_base(struct pv_vhost_backend *backend, const str
 {
 	if (backend->rings[message->ring.index].started)
 		return REFUSE(backend, message, "ring %" PRIu32 ": it is running", message->ring.index);
-	submit(backend, &(struct pv_vhost_op){.kind = PV_VHOST_OP_SET_BASE,
-					      .queue = message->ring.index,
-					      .take_fd = -1,
-					      .set_base = {.base = (uint16_t)message->ring.num,
-							   .after_full_stop = backend->after_full_stop}});
+	submit(backend, &(struct pv_transport_op){.kind = PV_TRANSPORT_OP_SET_BASE,
+						  .queue = message->ring.index,
+						  .take_fd = -1,
+						  .set_base = {.base = (uint16_t)message->ring.num,
+							       .after_full_stop = backend->after_full_stop}});
 	return ack(backend, message);
 }
 
@@ -322,18 +303,9 @@ static enum pv_status get_vring_base(struct pv_vhost_backend *backend, const str
 	ring->started = ring->running = ring->is_located = false;
 	if (!any_ring_started(backend))
 		forget_window(backend);
-	submit(backend, &(struct pv_vhost_op){.kind = PV_VHOST_OP_SET_KICK, .queue = index, .take_fd = -1});
-	return submit_and_wait(backend, message,
-			       (struct pv_vhost_op){.kind = PV_VHOST_OP_STOP, .queue = index, .take_fd = -1}, 0);
-}
-
-/* What can be polled and raised: an eventfd, which is no kind of file, or a pipe or socket, which stand in for one. */
-static bool is_notifier(int fd)
-{
-	struct stat file;
-
-	return fstat(fd, &file) == 0 &&
-	       (S_ISFIFO(file.st_mode) || S_ISSOCK(file.st_mode) || (file.st_mode & S_IFMT) == 0);
+	submit(backend, &(struct pv_transport_op){.kind = PV_TRANSPORT_OP_SET_KICK, .queue = index, .take_fd = -1});
+	return submit_and_wait(
+	    backend, message, (struct pv_transport_op){.kind = PV_TRANSPORT_OP_STOP, .queue = index, .take_fd = -1}, 0);
 }
 
 static enum pv_status set_vring_kick(struct pv_vhost_backend *backend, struct pv_vhost_message *message)
@@ -347,11 +319,11 @@ static enum pv_status set_vring_kick(struct pv_vhost_backend *backend, struct pv
 	if (ring->size == 0 || !ring->has_addr)
 		return REFUSE(backend, message, "ring %" PRIu32 ": SET_VRING_%s must come first", index,
 			      ring->size == 0 ? "NUM" : "ADDR");
-	if (!is_notifier(message->fds[0]))
+	if (!pv_transport_is_notifier(message->fds[0]))
 		return REFUSE(backend, message, "ring %" PRIu32 ": fd: not an event fd, pipe or socket", index);
-	submit(backend, &(struct pv_vhost_op){.kind = PV_VHOST_OP_SET_KICK,
-					      .queue = index,
-					      .take_fd = pv_vhost_message_take_fd(message)});
+	submit(backend, &(struct pv_transport_op){.kind = PV_TRANSPORT_OP_SET_KICK,
+						  .queue = index,
+						  .take_fd = pv_vhost_message_take_fd(message)});
 	ring->started = true;
 	backend->after_full_stop = false;
 	return update_ring_or_refuse(backend, message, index);
@@ -359,12 +331,12 @@ static enum pv_status set_vring_kick(struct pv_vhost_backend *backend, struct pv
 
 /* Call and error fds. */
 static enum pv_status set_notifier(struct pv_vhost_backend *backend, struct pv_vhost_message *message,
-				   enum pv_vhost_op_kind kind)
+				   enum pv_transport_op_kind kind)
 {
-	if (message->ring.num && !is_notifier(message->fds[0]))
+	if (message->ring.num && !pv_transport_is_notifier(message->fds[0]))
 		return REFUSE(backend, message, "ring %" PRIu32 ": fd: not an event fd, pipe or socket",
 			      message->ring.index);
-	submit(backend, &(struct pv_vhost_op){
+	submit(backend, &(struct pv_transport_op){
 			    .kind = kind, .queue = message->ring.index, .take_fd = pv_vhost_message_take_fd(message)});
 	return ack(backend, message);
 }
@@ -386,12 +358,13 @@ static enum pv_status memory_changed(struct pv_vhost_backend *backend, const str
 	struct pv_guest_map *map = backend->memory.map;
 
 	for (uint32_t i = 0; i < PV_GPU_NR_QUEUES; i++) {
-		if (backend->rings[i].running && find_gap(&backend->rings[i].layout, map))
+		if (backend->rings[i].running && pv_virtq_find_gap(&backend->rings[i].layout, map))
 			stop_ring(backend, i);
 	}
 	(void)submit_and_wait(
 	    backend, message,
-	    (struct pv_vhost_op){.kind = PV_VHOST_OP_SET_MAP, .take_fd = -1, .take_map = pv_guest_map_ref(map)}, 0);
+	    (struct pv_transport_op){.kind = PV_TRANSPORT_OP_SET_MAP, .take_fd = -1, .take_map = pv_guest_map_ref(map)},
+	    0);
 	/* A ring that lost its memory waits for it; that is nobody's mistake. */
 	for (uint32_t i = 0; i < PV_GPU_NR_QUEUES; i++)
 		(void)update_ring(backend, i);
@@ -450,9 +423,9 @@ static enum pv_status set_features(struct pv_vhost_backend *backend, const struc
 	if (any_ring_started(backend))
 		return REFUSE(backend, message, "features 0x%" PRIx64 ": rings are running", features);
 	return submit_and_wait(backend, message,
-			       (struct pv_vhost_op){.kind = PV_VHOST_OP_SET_FEATURES,
-						    .take_fd = -1,
-						    .features = features & backend->params.device_features},
+			       (struct pv_transport_op){.kind = PV_TRANSPORT_OP_SET_FEATURES,
+							.take_fd = -1,
+							.features = features & backend->params.device_features},
 			       features);
 }
 
@@ -475,7 +448,8 @@ static enum pv_status reset_device(struct pv_vhost_backend *backend, const struc
 	backend->device_status = 0;
 	backend->after_full_stop = false;
 	forget_window(backend);
-	return submit_and_wait(backend, message, (struct pv_vhost_op){.kind = PV_VHOST_OP_RESET, .take_fd = -1}, 0);
+	return submit_and_wait(backend, message, (struct pv_transport_op){.kind = PV_TRANSPORT_OP_RESET, .take_fd = -1},
+			       0);
 }
 
 static enum pv_status set_status(struct pv_vhost_backend *backend, const struct pv_vhost_message *message)
@@ -493,14 +467,14 @@ static enum pv_status get_config(struct pv_vhost_backend *backend, const struct 
 	struct pv_vhost_config config = {
 	    .offset = message->config.offset, .size = message->config.size, .flags = message->config.flags};
 
-	pv_vhost_device_read_config(backend->params.device, config.offset, config.bytes, config.size);
+	pv_transport_device_read_config(backend->params.device, config.offset, config.bytes, config.size);
 	reply(backend, message->request, &config, PV_VHOST_CONFIG_HEADER_BYTES + config.size);
 	return PV_OK;
 }
 
 static enum pv_status set_config(struct pv_vhost_backend *backend, const struct pv_vhost_message *message)
 {
-	struct pv_vhost_op op = {.kind = PV_VHOST_OP_WRITE_CONFIG, .take_fd = -1};
+	struct pv_transport_op op = {.kind = PV_TRANSPORT_OP_WRITE_CONFIG, .take_fd = -1};
 
 	/* What is past the end, or comes with a migration that we do not do, changes nothing. */
 	if (message->config.flags != PV_VHOST_CONFIG_FOR_DRIVER || message->config.offset >= PV_GPU_CONFIG_BYTES)
@@ -536,8 +510,8 @@ static enum pv_status set_backend_req_fd(struct pv_vhost_backend *backend, struc
 static enum pv_status gpu_set_socket(struct pv_vhost_backend *backend, struct pv_vhost_message *message)
 {
 	backend->has_console = true;
-	submit(backend,
-	       &(struct pv_vhost_op){.kind = PV_VHOST_OP_CONSOLE, .take_fd = pv_vhost_message_take_fd(message)});
+	submit(backend, &(struct pv_transport_op){.kind = PV_TRANSPORT_OP_CONSOLE,
+						  .take_fd = pv_vhost_message_take_fd(message)});
 	return ack(backend, message);
 }
 
@@ -565,9 +539,9 @@ static enum pv_status dispatch(struct pv_vhost_backend *backend, struct pv_vhost
 	case PV_VHOST_SET_VRING_KICK:
 		return set_vring_kick(backend, message);
 	case PV_VHOST_SET_VRING_CALL:
-		return set_notifier(backend, message, PV_VHOST_OP_SET_CALL);
+		return set_notifier(backend, message, PV_TRANSPORT_OP_SET_CALL);
 	case PV_VHOST_SET_VRING_ERR:
-		return set_notifier(backend, message, PV_VHOST_OP_SET_ERR);
+		return set_notifier(backend, message, PV_TRANSPORT_OP_SET_ERR);
 	case PV_VHOST_GET_PROTOCOL_FEATURES:
 		return reply_u64(backend, message->request, offered_protocol_features(backend));
 	case PV_VHOST_SET_PROTOCOL_FEATURES:
@@ -595,9 +569,10 @@ static enum pv_status dispatch(struct pv_vhost_backend *backend, struct pv_vhost
 	case PV_VHOST_SET_STATUS:
 		return set_status(backend, message);
 	case PV_VHOST_GET_STATUS:
-		return reply_u64(backend, message->request,
-				 backend->device_status |
-				     (pv_vhost_device_needs_reset(backend->params.device) ? STATUS_NEEDS_RESET : 0u));
+		return reply_u64(
+		    backend, message->request,
+		    backend->device_status |
+			(pv_transport_device_needs_reset(backend->params.device) ? STATUS_NEEDS_RESET : 0u));
 	case PV_VHOST_GET_SHMEM_CONFIG:
 		return get_shmem_config(backend, message);
 	default:
@@ -624,7 +599,7 @@ enum pv_status pv_vhost_backend_handle(struct pv_vhost_backend *backend, struct 
 	return status;
 }
 
-static enum pv_status finish_waiting(struct pv_vhost_backend *backend, const struct pv_vhost_op *op)
+static enum pv_status finish_waiting(struct pv_vhost_backend *backend, const struct pv_transport_op *op)
 {
 	uint32_t request = backend->waiting.request;
 	bool need_reply = backend->waiting.need_reply;
@@ -644,7 +619,7 @@ static enum pv_status finish_waiting(struct pv_vhost_backend *backend, const str
 	return need_reply ? reply_u64(backend, request, 0) : PV_OK;
 }
 
-enum pv_status pv_vhost_backend_op_done(struct pv_vhost_backend *backend, const struct pv_vhost_op *op)
+enum pv_status pv_vhost_backend_op_done(struct pv_vhost_backend *backend, const struct pv_transport_op *op)
 {
 	if (op->request != 0 && op->request == backend->waiting.request)
 		return finish_waiting(backend, op);

@@ -8,7 +8,7 @@
 #define PV_TRANSPORT_VHOST_USER_BACKEND_H
 
 #include "base/log.h"
-#include "transport/vhost_user/device_side.h"
+#include "transport/device_side.h"
 #include "transport/vhost_user/memory_table.h"
 #include "transport/vhost_user/message.h"
 
@@ -20,7 +20,7 @@ struct pv_vhost_backend_ops {
 	/* At most one a message, of at most PV_VHOST_MAX_REPLY_BYTES. */
 	void (*reply)(void *user, const void *bytes, size_t len);
 	/* `op` is copied, what it owns moves. Its result comes by pv_vhost_backend_op_done(), later, in order. */
-	void (*submit)(void *user, const struct pv_vhost_op *op);
+	void (*submit)(void *user, const struct pv_transport_op *op);
 	/* The socket for requests to the front end. PV_ERR_PEER: that is no socket. */
 	enum pv_status (*open_channel)(void *user, int take_fd);
 	bool (*has_channel)(void *user);
@@ -31,9 +31,9 @@ struct pv_vhost_backend_ops {
 struct pv_vhost_backend_params {
 	const struct pv_vhost_backend_ops *ops;
 	void *user;
-	struct pv_vhost_device *device; /* for what any thread may ask of it */
-	uint64_t device_features;       /* pv_gpu_features() */
-	int window_fd;                  /* borrowed; -1: no window */
+	struct pv_transport_device *device; /* for what any thread may ask of it */
+	uint64_t device_features;           /* pv_gpu_features() */
+	int window_fd;                      /* borrowed; -1: no window */
 	uint64_t window_bytes;
 };
 
@@ -87,7 +87,7 @@ bool pv_vhost_backend_is_waiting(const struct pv_vhost_backend *backend);
 /* Consumes the message's fds. PV_ERR_PEER: logged, the connection is to be closed. */
 PV_MUST_USE enum pv_status pv_vhost_backend_handle(struct pv_vhost_backend *backend, struct pv_vhost_message *message);
 /* The same returns. */
-PV_MUST_USE enum pv_status pv_vhost_backend_op_done(struct pv_vhost_backend *backend, const struct pv_vhost_op *op);
+PV_MUST_USE enum pv_status pv_vhost_backend_op_done(struct pv_vhost_backend *backend, const struct pv_transport_op *op);
 void pv_vhost_backend_window_mapped(struct pv_vhost_backend *backend, bool ok);
 
 /* Whether the front end wants to hear of changes of the config space that it did not make. */

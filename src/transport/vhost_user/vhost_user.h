@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The vhost-user transport: a standard back end (QEMU docs, "Vhost-user Protocol") for one front end on one socket.
- *
- * Two threads. The socket thread, made here, reads messages and answers them; it never waits for the device thread, for
- * the front end or for anything else. Whatever touches the device is posted to the device thread, and the messages that
- * must not be acknowledged before it took effect are answered when its answer is posted back.
+ * The vhost-user transport: a standard back end (QEMU docs, "Vhost-user Protocol") for one front end on one socket. Its
+ * threads are those of transport/connection.h.
  */
 #ifndef PV_TRANSPORT_VHOST_USER_H
 #define PV_TRANSPORT_VHOST_USER_H
 
-#include "gpu/gpu.h"
+#include "transport/connection.h"
 
 struct pv_vhost_user;
 
@@ -28,20 +25,12 @@ struct pv_vhost_user_params {
 	void *user;
 };
 
-struct pv_vhost_user_stats {
-	bool connected;
-	uint64_t messages, memory_regions, memory_bytes;
-	uint64_t protocol_features, features;
-	uint64_t doorbells;
-	bool window_mapped;
-};
-
 /* Any thread but the two loops'. */
 PV_MUST_USE enum pv_status pv_vhost_user_create(const struct pv_vhost_user_params *params, struct pv_vhost_user **out);
 /* Closes the connection, stops the queues, resets the device, ends the socket thread. Any thread but the two loops'.
  * NULL is fine. */
 void pv_vhost_user_destroy(struct pv_vhost_user *transport);
 /* Any thread. */
-void pv_vhost_user_get_stats(struct pv_vhost_user *transport, struct pv_vhost_user_stats *out);
+void pv_vhost_user_get_stats(struct pv_vhost_user *transport, struct pv_transport_stats *out);
 
 #endif

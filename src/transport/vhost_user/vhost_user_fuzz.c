@@ -29,9 +29,9 @@ struct input {
 struct machine {
 	struct pv_loop *loop;
 	struct pv_gpu *gpu;
-	struct pv_vhost_device device;
+	struct pv_transport_device device;
 	struct pv_vhost_backend backend;
-	struct pv_vhost_op done[MAX_PENDING];
+	struct pv_transport_op done[MAX_PENDING];
 	size_t nr_done;
 	int ram, event, pair[2], null;
 	bool asked, replied;
@@ -72,13 +72,13 @@ static void on_reply(void *user, const void *bytes, size_t len)
 }
 
 /* As the socket thread does it, but that the device is always as fast as can be. */
-static void on_submit(void *user, const struct pv_vhost_op *op)
+static void on_submit(void *user, const struct pv_transport_op *op)
 {
 	struct machine *machine = user;
 
 	check(machine->nr_done < PV_VHOST_MAX_OPS_PER_MESSAGE);
 	machine->done[machine->nr_done] = *op;
-	pv_vhost_device_run(&machine->device, &machine->done[machine->nr_done++]);
+	pv_transport_device_run(&machine->device, &machine->done[machine->nr_done++]);
 }
 
 static enum pv_status on_open_channel(void *user, int take_fd)
@@ -122,7 +122,7 @@ static void open_machine(struct machine *machine, bool has_window)
 					   .outputs = {{.enabled = true, .width = 64, .height = 64}},
 					   .max_host_bytes = 1 << 20,
 					   .window_bytes = has_window ? WINDOW_BYTES : 0};
-	struct pv_vhost_device_params device_params = {.config_changed = ignore, .memory_lost = ignore};
+	struct pv_transport_device_params device_params = {.config_changed = ignore, .memory_lost = ignore};
 	struct pv_vhost_backend_params params = {.ops = &ops, .user = machine, .device = &machine->device};
 	int fds[2];
 
@@ -132,7 +132,7 @@ static void open_machine(struct machine *machine, bool has_window)
 	check(pv_gpu_create(&gpu_params, &machine->gpu) == PV_OK);
 	device_params.gpu = machine->gpu;
 	device_params.loop = machine->loop;
-	pv_vhost_device_init(&machine->device, &device_params);
+	pv_transport_device_init(&machine->device, &device_params);
 	params.device_features = pv_gpu_features(machine->gpu);
 	params.window_fd = pv_gpu_window_fd(machine->gpu);
 	params.window_bytes = pv_gpu_window_bytes(machine->gpu);
@@ -150,7 +150,7 @@ static void open_machine(struct machine *machine, bool has_window)
 static void close_machine(struct machine *machine)
 {
 	pv_vhost_backend_finish(&machine->backend);
-	pv_vhost_device_finish(&machine->device);
+	pv_transport_device_finish(&machine->device);
 	pv_gpu_destroy(machine->gpu);
 	pv_loop_destroy(machine->loop);
 	pv_fd_close(&machine->ram);

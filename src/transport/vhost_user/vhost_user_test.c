@@ -87,9 +87,9 @@ static void sleep_ms(int ms)
 	poll(NULL, 0, ms);
 }
 
-static struct pv_vhost_user_stats stats_of(struct fe *fe)
+static struct pv_transport_stats stats_of(struct fe *fe)
 {
-	struct pv_vhost_user_stats stats;
+	struct pv_transport_stats stats;
 
 	pv_vhost_user_get_stats(fe->transport, &stats);
 	return stats;
