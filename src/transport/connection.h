@@ -76,7 +76,7 @@ struct pv_connection {
 	struct pv_connection_params params; /* immutable */
 	struct pv_transport_device device;  /* device thread */
 	/* Immutable after init: what a protocol has to know of the device. */
-	uint64_t device_features, window_bytes;
+	uint64_t device_features, window_features, window_bytes;
 	int window_fd; /* borrowed; -1: none */
 
 	struct pv_loop *loop;

@@ -49,6 +49,17 @@ static uint64_t offered_protocol_features(const struct pv_vhost_backend *backend
 	return BASIC_PROTOCOL_FEATURES | PV_VHOST_PROTOCOL_F_SHMEM;
 }
 
+/*
+ * 3D needs the window, which the guest cannot reach without SHMEM. QEMU asks again when that is settled. Its
+ * vhost-user-gpu would also take VIRGL for OpenGL of ours, and show nothing unless it has some itself.
+ */
+static uint64_t offered_features(const struct pv_vhost_backend *backend)
+{
+	if (backend->protocol_features & PV_VHOST_PROTOCOL_F_SHMEM)
+		return backend->params.device_features;
+	return backend->params.device_features & ~backend->params.window_features;
+}
+
 enum pv_status pv_vhost_backend_init(struct pv_vhost_backend *backend, const struct pv_vhost_backend_params *params)
 {
 	memset(backend, 0, sizeof(*backend));
@@ -520,7 +531,7 @@ static enum pv_status dispatch(struct pv_vhost_backend *backend, struct pv_vhost
 	switch (message->request) {
 	case PV_VHOST_GET_FEATURES:
 		return reply_u64(backend, message->request,
-				 backend->params.device_features | PV_VHOST_F_PROTOCOL_FEATURES);
+				 offered_features(backend) | PV_VHOST_F_PROTOCOL_FEATURES);
 	case PV_VHOST_SET_FEATURES:
 		return set_features(backend, message);
 	case PV_VHOST_SET_OWNER:

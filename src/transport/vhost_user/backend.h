@@ -33,6 +33,7 @@ struct pv_vhost_backend_params {
 	void *user;
 	struct pv_transport_device *device; /* for what any thread may ask of it */
 	uint64_t device_features;           /* pv_gpu_features() */
+	uint64_t window_features;           /* those of them that need the window */
 	int window_fd;                      /* borrowed; -1: no window */
 	uint64_t window_bytes;
 };

@@ -187,6 +187,7 @@ static enum pv_status start(struct pv_vhost_user *transport)
 	    .user = transport,
 	    .device = &transport->connection.device,
 	    .device_features = transport->connection.device_features,
+	    .window_features = transport->connection.window_features,
 	    .window_fd = transport->connection.window_fd,
 	    .window_bytes = transport->connection.window_bytes,
 	};
