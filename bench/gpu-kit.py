@@ -6,7 +6,6 @@ and nothing installed. There: bash DIRECTORY/run.sh. The driver runs on the mach
 """
 
 import argparse
-import json
 import os
 import pathlib
 import re
@@ -118,9 +117,7 @@ def make(directory):
     for plugin in (LIBRARIES / "vkmark").glob("headless.so"):
         kit.add_program(plugin, "lib/vkmark")
     kit.add_tree(pathlib.Path("/usr/share/vkmark"), "share/vkmark")
-    versions = {name: output_of("dpkg-query", "-W", "-f", "${Version}", name)
-                for name in ("mesa-vulkan-drivers", "virgl-server", "vkmark") if shutil.which("dpkg-query")}
-    (directory / "versions.json").write_text(json.dumps(versions) + "\n")
+    (directory / "virgl-server.version").write_text(output_of("dpkg-query", "-W", "-f", "${Version}\n", "virgl-server"))
     size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
     if size > LIMIT_MIB << 20:
         raise KitError(f"{directory} has {size >> 20} MiB, more than {LIMIT_MIB}")

@@ -469,7 +469,7 @@ def main():
     client = bench.devices.get("ours") or bench.devices.get("virgl") or {}
     result = {
         "bench": "venus", "rounds": options.rounds, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "host": host,
-        "versions": {"pvgpu": figures.first_line(str(paths.pvgpu), "--version"), "client": driver_version(client),
+        "versions": {"pvgpu": version_of(paths), "client": driver_version(client),
                      "peer": paths.peer and f"virgl_test_server {options.peer_version}"},
         "threads_of_lavapipe": os.environ.get("LP_NUM_THREADS", "default"), "arguments": bench.arguments, "devices": bench.devices,
         "subjects": {subject.name: subject.title for subject in subjects}, "rows": entries, "raw": bench.raw,
@@ -482,6 +482,12 @@ def main():
     if options.markdown:
         write_markdown(options.markdown, result, table, chosen)
     return 0
+
+
+def version_of(paths):
+    result = subprocess.run([str(paths.pvgpu), "--version"], env=paths.environment(paths.native_icd), capture_output=True, text=True,
+                            check=False)
+    return result.stdout.strip()
 
 
 def driver_version(device):

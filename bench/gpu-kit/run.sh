@@ -77,7 +77,7 @@ if step tests; then
         for program in "$kit"/tests/vk/*; do
             [ -x "$program" ] || continue
             for side in on_native through_ours; do
-                start_server || break 2
+                [ "$side" = on_native ] || start_server || continue
                 if "$side" timeout 120 "$program" >"$work/test.log" 2>&1; then
                     result=passed passed=$((passed + 1))
                 else
@@ -95,7 +95,7 @@ fi
 if step vkmark; then
     {
         for side in on_native through_ours; do
-            start_server || break
+            [ "$side" = on_native ] || start_server || continue
             echo "== $side"
             "$side" timeout 150 "$kit/bin/vkmark" --winsys headless --winsys-dir "$kit/lib/vkmark" --data-dir "$kit/share/vkmark" \
                 -b :duration=2 -b vertex -b texture -b shading -b cube -b desktop -b effect2d -b clear || echo "exit code $?"
@@ -108,6 +108,6 @@ if step bench; then
     [ -z "$server" ] || { kill "$server" && wait "$server"; } 2>/dev/null
     server=
     python3 "$kit/bench/venus.py" --probe "$kit/bin/pvgpu-vkprobe" --pvgpu "$kit/bin/pvgpu" --peer "$kit/bin/virgl_test_server" \
-        --peer-version "$(cat "$kit/versions.json")" --libraries "$libraries" --native-icd "$native" --guest-icd "$guest" \
+        --peer-version "$(cat "$kit/virgl-server.version")" --libraries "$libraries" --native-icd "$native" --guest-icd "$guest" \
         --output "$out/venus.json" --markdown "$out/venus.md" "$@" 2>&1 | tee "$out/bench.txt"
 fi
