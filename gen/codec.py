@@ -685,6 +685,7 @@ class Codec:
     def sources(self):
         prototypes, pieces = self.structs()
         internal, words = self.internal_h([
+            f"#define PV_VENUS_NR_COMMANDS {max(command.id for command in self.wire.commands) + 1}u",
             f"#define PV_VENUS_NR_CHAINED {len(self.chained)}",
             "extern const struct pv_venus_chain_struct pv_venus_chain_structs[PV_VENUS_NR_CHAINED];",
             "_Static_assert(PV_VENUS_NR_CHAINED <= 64 * PV_VENUS_CHAIN_SET_WORDS, \"the sets are too small\");", "", *prototypes])
@@ -717,11 +718,8 @@ class Codec:
         return "\n".join(lines)
 
     def dispatch(self):
-        last = max(command.id for command in self.wire.commands)
         lines = [BANNER + "#include \"venus/device.h\"\n#include \"venus/generated/commands.h\"\n#include \"venus/generated/internal.h\"\n",
-                 f"const uint32_t pv_venus_nr_commands = {last + 1};",
-                 "/* No name: there is no such command. No function: it is not served. */",
-                 f"const struct pv_venus_command pv_venus_commands[{last + 1}] = {{"]
+                 "const struct pv_venus_command pv_venus_commands[PV_VENUS_NR_COMMANDS] = {"]
         for command in self.wire.commands:
             function = "NULL" if command.name in protocol.REFUSED else f"pv_venus_execute_{command.name}"
             lines.append(f"\t[{command.id}] = {{{function}, \"{command.name}\"}},")

@@ -2,10 +2,11 @@
 #include "venus/codec.h"
 
 #include "venus/generated/commands.h"
+#include "venus/generated/internal.h"
 
 const char *pv_venus_command_name(uint32_t type)
 {
-	const char *name = type < pv_venus_nr_commands ? pv_venus_commands[type].name : NULL;
+	const char *name = type < PV_VENUS_NR_COMMANDS ? pv_venus_commands[type].name : NULL;
 
 	return name ? name : "unknown";
 }
@@ -24,7 +25,7 @@ void pv_venus_execute(struct pv_venus_decoder *d)
 	d->command_flags = pv_venus_load_u32(at + 4);
 	d->tombstone = false;
 	d->reply.overflow = false;
-	if (__builtin_expect(type >= pv_venus_nr_commands || !pv_venus_commands[type].execute, 0)) {
+	if (__builtin_expect(type >= PV_VENUS_NR_COMMANDS || !pv_venus_commands[type].execute, 0)) {
 		pv_venus_fail(d, pv_venus_command_name(type), "it is no command that a guest may send", type);
 		return;
 	}
@@ -40,10 +41,8 @@ void pv_venus_execute(struct pv_venus_decoder *d)
 
 /* ---- Arrays ---- */
 
-bool pv_venus_need_array(struct pv_venus_decoder *d, uint64_t count, uint64_t size, const char *field)
+bool pv_venus_array_too_long(struct pv_venus_decoder *d, uint64_t count, const char *field)
 {
-	if (__builtin_expect(count <= (uint64_t)(d->end - d->cursor) / size, 1))
-		return true;
 	pv_venus_fail(d, field, "the stream ends before all its elements", count);
 	d->cursor = d->end;
 	return false;
@@ -71,29 +70,6 @@ void *pv_venus_alloc_zeroed(struct pv_venus_decoder *d, uint64_t size)
 
 	/* What the driver leaves as it is goes to the guest: it must not be what was here before. */
 	return memory ? memset(memory, 0, size) : NULL;
-}
-
-bool pv_venus_take_bytes(struct pv_venus_decoder *d, uint64_t count, const char *field, const void **out)
-{
-	*out = NULL;
-	if (count == 0)
-		return true;
-	/* Compared before it is rounded up, which cannot overflow then. */
-	if (!pv_venus_need(d, count, field))
-		return false;
-	*out = pv_venus_take(d, (count + 3) & ~UINT64_C(3), field);
-	return *out != NULL;
-}
-
-bool pv_venus_take_array(struct pv_venus_decoder *d, uint64_t count, uint64_t size, const char *field, const void **out)
-{
-	*out = NULL;
-	if (count == 0)
-		return true;
-	if (!pv_venus_need_array(d, count, size, field))
-		return false;
-	*out = pv_venus_take(d, count * size, field);
-	return *out != NULL;
 }
 
 bool pv_venus_take_ids(struct pv_venus_decoder *d, uint64_t count, uint64_t handle_size, const char *field,

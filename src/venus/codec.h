@@ -22,8 +22,8 @@ struct pv_venus_command {
 	void (*execute)(struct pv_venus_decoder *d);
 	const char *name;
 };
-extern const uint32_t pv_venus_nr_commands;
-extern const struct pv_venus_command pv_venus_commands[];
+/* By type. No name: there is no such command. No function: it is not served. */
+extern const struct pv_venus_command pv_venus_commands[] __attribute__((visibility("hidden")));
 
 /* ---- Values in the stream; `at` is aligned to 4 bytes ---- */
 
@@ -156,8 +156,18 @@ static inline bool pv_venus_load_dispatch(struct pv_venus_decoder *d, uint64_t i
 
 /* ---- Arrays ---- */
 
+bool pv_venus_array_too_long(struct pv_venus_decoder *d, uint64_t count, const char *field);
 /* False: `count` elements of at least `size` bytes each cannot follow. */
-bool pv_venus_need_array(struct pv_venus_decoder *d, uint64_t count, uint64_t size, const char *field);
+static inline bool pv_venus_need_array(struct pv_venus_decoder *d, uint64_t count, uint64_t size, const char *field)
+{
+	uint64_t bytes;
+
+	if (__builtin_expect(!__builtin_mul_overflow(count, size, &bytes) && bytes <= (uint64_t)(d->end - d->cursor),
+			     1))
+		return true;
+	return pv_venus_array_too_long(d, count, field);
+}
+
 /* Room for `count` elements of `size` bytes that take at least `wire_size` bytes in the stream each. */
 void *pv_venus_alloc_array(struct pv_venus_decoder *d, uint64_t count, uint64_t wire_size, uint64_t size,
 			   const char *field);
@@ -165,10 +175,26 @@ void *pv_venus_alloc_array(struct pv_venus_decoder *d, uint64_t count, uint64_t 
 void *pv_venus_alloc_output(struct pv_venus_decoder *d, uint64_t count, uint64_t size, const char *field);
 void *pv_venus_alloc_zeroed(struct pv_venus_decoder *d, uint64_t size);
 /* `count` bytes and their padding, in the stream. NULL of 0. */
-bool pv_venus_take_bytes(struct pv_venus_decoder *d, uint64_t count, const char *field, const void **out);
+static inline bool pv_venus_take_bytes(struct pv_venus_decoder *d, uint64_t count, const char *field, const void **out)
+{
+	/* Compared before it is rounded up, which cannot overflow then. */
+	if (!pv_venus_need(d, count, field))
+		return false;
+	*out = count ? pv_venus_take(d, (count + 3) & ~UINT64_C(3), field) : NULL;
+	return *out || !count;
+}
+
 /* `count` elements of `size` bytes, in the stream. NULL of 0. */
-bool pv_venus_take_array(struct pv_venus_decoder *d, uint64_t count, uint64_t size, const char *field,
-			 const void **out);
+static inline bool pv_venus_take_array(struct pv_venus_decoder *d, uint64_t count, uint64_t size, const char *field,
+				       const void **out)
+{
+	*out = count ? d->cursor : NULL;
+	if (!pv_venus_need_array(d, count, size, field))
+		return false;
+	d->cursor += count * size;
+	return true;
+}
+
 /* The guest's ids of `count` objects to be made, and zeroed room for their handles. */
 bool pv_venus_take_ids(struct pv_venus_decoder *d, uint64_t count, uint64_t handle_size, const char *field,
 		       void **handles, const uint64_t **ids);
