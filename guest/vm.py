@@ -216,9 +216,10 @@ class Qmp:
 
 
 class Device:
-    """Our program as a vhost-user back end: Device().qemu_arguments("gpu") is what Machine wants as `gpu`.
+    """Our program as a device: Device().qemu_arguments("gpu") is what Machine wants as `gpu`.
 
-    program: default $PVGPU_BUILD/pvgpu, or build/pvgpu. display: none, png, vmm. arguments: more options for it.
+    program: default $PVGPU_BUILD/pvgpu, or build/pvgpu. arguments: more options for it. transport: "vhost-user", or
+    "vfio-user" for the front ends "vfio" (behind a root port, so on q35) and "vfio-bus" (on the machine's first bus).
     """
 
     FRONT_ENDS = {
@@ -227,19 +228,19 @@ class Device:
         "test": "vhost-user-test-device-pci,chardev=pvgpu,id=gpu,virtio-id=16,num_vqs=2,vq_size=256,config_size=20",
     }
 
-    def __init__(self, program=None, arguments=(), directory=None, environment=None):
+    def __init__(self, program=None, arguments=(), directory=None, environment=None, transport="vhost-user"):
         build = pathlib.Path(os.environ.get("PVGPU_BUILD") or TOP / "build")
         self.program = pathlib.Path(program or build / "pvgpu")
         self._own = directory is None
         self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix="pvgpu-device-", dir="/tmp"))
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.socket_path = self.directory / "vhost-user.sock"
+        self.socket_path = self.directory / f"{transport}.sock"
         self.control_path = self.directory / "control.sock"
         self.log = self.directory / "pvgpu.log"
         # Of an earlier device in this directory; waiting for the new one looks at its existence.
         self.socket_path.unlink(missing_ok=True)
         self.returncode = None
-        command = [*CONFINED, str(self.program), "vhost-user", f"--socket-path={self.socket_path}",
+        command = [*CONFINED, str(self.program), transport, f"--socket-path={self.socket_path}",
                    f"--control={self.control_path}", *arguments]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -256,6 +257,10 @@ class Device:
 
     def qemu_arguments(self, front_end="gpu", options=""):
         """options: further properties of the device, as in "max_outputs=2"."""
+        if front_end in ("vfio", "vfio-bus"):
+            device = {"driver": "vfio-user-pci", "id": "gpu", "socket": {"type": "unix", "path": str(self.socket_path)}}
+            port = ["-device", "pcie-root-port,id=pvgpu-port,slot=16"] if front_end == "vfio" else []
+            return [*port, "-device", json.dumps(device | ({"bus": "pvgpu-port"} if port else {}))]
         device = self.FRONT_ENDS[front_end] + ("," + options if options else "")
         return ["-chardev", f"socket,id=pvgpu,path={self.socket_path}", "-device", device]
 
@@ -335,6 +340,7 @@ class Machine:
     gpu         arguments of QEMU for the device, as Device.qemu_arguments gives; default QEMU's own virtio-gpu-pci
     display     QEMU's -display
     qemu        "11" (the environment's) or "7.2" (from a Debian 12 root, made on first use)
+    board       QEMU's -machine: "q35" or "pc"
     memory_mib, cpus
     kernel      more words for the guest's kernel command line
     extra       more arguments of QEMU
@@ -345,7 +351,7 @@ class Machine:
     """
 
     def __init__(self, gpu=None, display="none", qemu="11", memory_mib=2048, cpus=2, kernel="", extra=(), directory=None,
-                 boot_timeout=120, image=None):
+                 boot_timeout=120, image=None, board="q35"):
         self._own = directory is None
         self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix="pvgpu-vm-", dir="/tmp"))
         self.share = self.directory / "share"
@@ -357,7 +363,7 @@ class Machine:
         self._running, self._done, self._boots, self._ended, self._number = set(), {}, 0, False, 0
         self.boot_seconds = self.guest_seconds = None
         self.x_display = None
-        command = self._command(gpu, display, qemu, memory_mib, cpus, kernel, extra, image or guest_image())
+        command = self._command(gpu, display, qemu, board, memory_mib, cpus, kernel, extra, image or guest_image())
         for name in ("agent.sock", "qmp.sock"):
             (self.directory / name).unlink(missing_ok=True)
         start = time.monotonic()
@@ -378,7 +384,7 @@ class Machine:
             raise
         self.boot_seconds = time.monotonic() - start
 
-    def _command(self, gpu, display, qemu, memory_mib, cpus, kernel, extra, image):
+    def _command(self, gpu, display, qemu, board, memory_mib, cpus, kernel, extra, image):
         if qemu == "7.2":
             program = [str(TOP / "run"), "shell", "--root", "qemu72", "--", "qemu-system-x86_64"]
             # Made beforehand, with its progress on the terminal.
@@ -399,7 +405,7 @@ class Machine:
         return [
             *CONFINED, *program, "-name", "pvgpu-guest", "-nodefaults", "-no-user-config",
             "-object", f"memory-backend-memfd,id=memory,size={memory_mib}M,share=on",
-            "-machine", "q35,memory-backend=memory", *accelerator, "-smp", str(cpus), "-m", str(memory_mib),
+            "-machine", f"{board},memory-backend=memory", *accelerator, "-smp", str(cpus), "-m", str(memory_mib),
             "-kernel", str(image / "vmlinuz"), "-initrd", str(image / "initrd.img"), "-append", words,
             "-drive", f"if=none,id=root,file={image}/root.erofs,format=raw,readonly=on",
             "-device", "virtio-blk-pci,drive=root",

@@ -17,7 +17,7 @@ struct cli_command {
 	int (*run)(const struct cli_command *command, int argc, char **argv);
 };
 
-extern const struct cli_command cli_vhost_user, cli_status, cli_screenshot, cli_resize;
+extern const struct cli_command cli_vhost_user, cli_vfio_user, cli_status, cli_screenshot, cli_resize;
 
 /* "pvgpu: error: TEXT", then "pvgpu: error: HINT" unless NULL. */
 void cli_error(const char *hint, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -12,11 +12,21 @@
 #include "base/log.h"
 #include "guestmem/fault_guard.h"
 
+struct pv_guest_file {
+	_Atomic uint32_t refs;
+	/* Immutable after create. */
+	dev_t device;
+	ino_t inode;
+	uint64_t size_bytes;
+	void *mapping;
+	struct pv_fault_guard *guard;
+};
+
 struct pv_guest_region {
 	_Atomic uint32_t refs;
-	struct pv_guest_region_params params;
-	uint8_t *memory; /* of guest_addr */
-	void *mapping;   /* ours to unmap; NULL for an embedder's memory */
+	struct pv_guest_region_params params; /* `file` is a counted reference */
+	uint8_t *memory;                      /* of guest_addr */
+	void *mapping;                        /* ours to unmap; NULL for an embedder's memory */
 	size_t mapping_size;
 	struct pv_fault_guard *guard;
 };
@@ -33,6 +43,79 @@ struct pv_guest_map {
 	size_t n;
 	struct entry entries[];
 };
+
+enum pv_status pv_guest_file_create(int fd, struct pv_guest_file **out)
+{
+	struct pv_guest_file *file;
+	struct stat info;
+
+	if (fstat(fd, &info) < 0 || !S_ISREG(info.st_mode) || info.st_size <= 0) {
+		pv_log(PV_LOG_ERROR, "guestmem", "what came for guest memory is no file with a size");
+		return PV_ERR_PEER;
+	}
+	file = calloc(1, sizeof(*file));
+	if (!file)
+		return PV_ERR_NO_MEMORY;
+	*file = (struct pv_guest_file){
+	    .device = info.st_dev, .inode = info.st_ino, .size_bytes = (uint64_t)info.st_size, .mapping = MAP_FAILED};
+	atomic_init(&file->refs, 1);
+	file->mapping = mmap(NULL, file->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (file->mapping == MAP_FAILED) {
+		pv_log(PV_LOG_ERROR, "guestmem", "cannot map a file of %llu bytes: %s",
+		       (unsigned long long)file->size_bytes, strerror(errno));
+		pv_guest_file_unref(file);
+		return PV_ERR_HOST;
+	}
+	file->guard = pv_fault_guard_add(file->mapping, file->size_bytes);
+	if (!file->guard) {
+		pv_log(PV_LOG_ERROR, "guestmem", "too many memory regions in this process");
+		pv_guest_file_unref(file);
+		return PV_ERR_NO_MEMORY;
+	}
+	*out = file;
+	return PV_OK;
+}
+
+struct pv_guest_file *pv_guest_file_ref(struct pv_guest_file *file)
+{
+	atomic_fetch_add_explicit(&file->refs, 1, memory_order_relaxed);
+	return file;
+}
+
+void pv_guest_file_unref(struct pv_guest_file *file)
+{
+	if (!file || atomic_fetch_sub_explicit(&file->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	pv_fault_guard_remove(file->guard);
+	if (file->mapping != MAP_FAILED)
+		munmap(file->mapping, file->size_bytes);
+	free(file);
+}
+
+bool pv_guest_file_holds(const struct pv_guest_file *file, int fd, uint64_t offset, uint64_t size_bytes)
+{
+	struct stat info;
+
+	return fstat(fd, &info) == 0 && info.st_dev == file->device && info.st_ino == file->inode &&
+	       pv_range_fits(offset, size_bytes, file->size_bytes);
+}
+
+static enum pv_status use_file(struct pv_guest_region *region)
+{
+	const struct pv_guest_region_params *p = &region->params;
+
+	if (!pv_range_fits(p->fd_offset, p->size_bytes, p->file->size_bytes)) {
+		pv_log(PV_LOG_ERROR, "guestmem",
+		       "a memory region of %llu bytes at %llu ends behind its file of %llu bytes",
+		       (unsigned long long)p->size_bytes, (unsigned long long)p->fd_offset,
+		       (unsigned long long)p->file->size_bytes);
+		region->params.file = NULL; /* not ours to give back */
+		return PV_ERR_PEER;
+	}
+	pv_guest_file_ref(p->file);
+	region->memory = (uint8_t *)p->file->mapping + p->fd_offset;
+	return PV_OK;
+}
 
 static enum pv_status map_file(struct pv_guest_region *region)
 {
@@ -96,11 +179,15 @@ enum pv_status pv_guest_region_create(const struct pv_guest_region_params *param
 		return PV_ERR_NO_MEMORY;
 	atomic_init(&region->refs, 1);
 	region->params = *params;
+	if (params->fd >= 0)
+		region->params.file = NULL;
 	region->memory = params->memory;
 
 	enum pv_status status = PV_OK;
 	if (params->fd >= 0)
 		status = map_file(region);
+	else if (params->file)
+		status = use_file(region);
 	else if (!params->memory)
 		status = PV_ERR_ARGUMENT;
 	if (status != PV_OK) {
@@ -126,6 +213,7 @@ void pv_guest_region_unref(struct pv_guest_region *region)
 	pv_fault_guard_remove(region->guard);
 	if (region->mapping)
 		munmap(region->mapping, region->mapping_size);
+	pv_guest_file_unref(region->params.file);
 	free(region);
 }
 
@@ -241,9 +329,13 @@ bool pv_guest_map_from_user(const struct pv_guest_map *map, uint64_t user_addr, 
 
 bool pv_guest_map_is_intact(const struct pv_guest_map *map)
 {
-	for (size_t i = 0; map && i < map->n; i++)
-		if (map->entries[i].region->guard && pv_fault_guard_hit(map->entries[i].region->guard))
+	for (size_t i = 0; map && i < map->n; i++) {
+		const struct pv_guest_region *region = map->entries[i].region;
+		const struct pv_fault_guard *guard = region->params.file ? region->params.file->guard : region->guard;
+
+		if (guard && pv_fault_guard_hit(guard))
 			return false;
+	}
 	return true;
 }
 

@@ -20,13 +20,29 @@ struct pv_guest_span {
 	uint64_t len;
 };
 
+/*
+ * A file mapped shared, read-write and whole, for as many regions as lie in it. Reference-counted, any thread; a peer
+ * that maps and unmaps pieces of the same file all the time costs no mmap then.
+ */
+struct pv_guest_file;
+
+/* `fd` is borrowed. PV_ERR_PEER: it is no file with a size. PV_ERR_HOST: it cannot be mapped. Both logged. */
+PV_MUST_USE enum pv_status pv_guest_file_create(int fd, struct pv_guest_file **out);
+struct pv_guest_file *pv_guest_file_ref(struct pv_guest_file *file);
+/* NULL is fine. */
+void pv_guest_file_unref(struct pv_guest_file *file);
+/* Whether it is the file behind `fd` and has [offset, offset + size). */
+bool pv_guest_file_holds(const struct pv_guest_file *file, int fd, uint64_t offset, uint64_t size_bytes);
+
 struct pv_guest_region_params {
 	uint64_t guest_addr; /* guest-physical address of the first byte */
 	uint64_t size_bytes; /* > 0; guest_addr + size_bytes must not wrap */
 	uint64_t user_addr;  /* the front end's own address of it (vhost-user); 0 if it has none */
-	int fd;              /* borrowed; mapped shared, read-write. -1: use `memory` */
+	int fd;              /* borrowed; mapped shared, read-write. -1: use `file` or `memory` */
 	uint64_t fd_offset;  /* any value; need not be page-aligned */
-	void *memory;        /* with fd -1: the embedder's own mapping, valid until the region's last unref */
+	/* With fd -1: a file that is mapped already and holds the range from fd_offset on; a reference is taken. */
+	struct pv_guest_file *file;
+	void *memory; /* with neither: the embedder's own mapping, valid until the region's last unref */
 };
 
 struct pv_guest_region;

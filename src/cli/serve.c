@@ -1,0 +1,567 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Serving a VMM. The main thread makes the device and its servers and then sleeps in poll() for front ends that
+ * connect, for the end of the one that is connected, and for signals; all else happens on the library's threads.
+ */
+#include "cli/serve.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "pv/control.h"
+#include "pv/log.h"
+
+#define FIRST_ACTIVATED_FD 3
+#define DEFAULT_WIDTH      1280
+#define DEFAULT_HEIGHT     800
+#define DEFAULT_PNG_PATH   "pvgpu.png"
+
+struct options {
+	const char *socket_path;
+	int fd; /* -1: none */
+	bool print_capabilities, keep_listening;
+	uint64_t nr_outputs; /* 0: as many as sizes */
+	uint32_t nr_sizes;
+	struct pv_device_output outputs[PV_DEVICE_MAX_OUTPUTS];
+	const char *png_path;
+	uint64_t window_bytes, max_host_bytes;
+	const char *control; /* NULL: by name */
+	const char *name;
+	char pid_name[32];
+	enum pv_log_level log_level;
+};
+
+/* ---- The command line ---- */
+
+/* "800x600,off,1024x768": one entry for each head. */
+static bool parse_sizes(struct options *options, const char *text)
+{
+	for (;;) {
+		struct pv_device_output *output = &options->outputs[options->nr_sizes];
+
+		if (options->nr_sizes == PV_DEVICE_MAX_OUTPUTS)
+			return false;
+		if (strncmp(text, "off", 3) == 0)
+			text += 3;
+		else if (cli_parse_size(text, &text, &output->width, &output->height))
+			output->enabled = true;
+		else
+			return false;
+		options->nr_sizes++;
+		if (*text == '\0')
+			return true;
+		if (*text++ != ',')
+			return false;
+	}
+}
+
+static bool parse_display(struct options *options, const char *text)
+{
+	if (strcmp(text, "none") == 0)
+		return true;
+	if (strcmp(text, "png") == 0)
+		options->png_path = DEFAULT_PNG_PATH;
+	else if (strncmp(text, "png=", 4) == 0 && text[4])
+		options->png_path = text + 4;
+	else
+		return false;
+	return true;
+}
+
+static bool parse_log_level(struct options *options, const char *text)
+{
+	static const char *const names[] = {"error", "warning", "info", "debug"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(text, names[i]) == 0) {
+			options->log_level = (enum pv_log_level)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Returns an exit code; CLI_OK: go on. */
+static int take_option(const struct cli_command *command, const struct cli_serve_kind *kind, struct options *options,
+		       int id, const char *value)
+{
+	uint64_t number;
+
+	switch (id) {
+	case CLI_SERVE_SOCKET_PATH:
+		if (value[0] == '\0' || strlen(value) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+			return cli_usage(command,
+					 "--socket-path=%s: a socket's path has 1 to %zu bytes, choose another", value,
+					 sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
+		options->socket_path = value;
+		return CLI_OK;
+	case CLI_SERVE_FD:
+		if (!cli_parse_number(value, INT32_MAX, &number))
+			return cli_usage(command, "--fd=%s: give the number of an open socket", value);
+		options->fd = (int)number;
+		return CLI_OK;
+	case CLI_SERVE_CAPABILITIES:
+		options->print_capabilities = true;
+		return CLI_OK;
+	case CLI_SERVE_OUTPUTS:
+		if (!cli_parse_number(value, PV_DEVICE_MAX_OUTPUTS, &options->nr_outputs) || options->nr_outputs == 0)
+			return cli_usage(command, "--outputs=%s: 1 to %d heads can be had", value,
+					 PV_DEVICE_MAX_OUTPUTS);
+		return CLI_OK;
+	case CLI_SERVE_SIZE:
+		if (!parse_sizes(options, value))
+			return cli_usage(
+			    command,
+			    "--size=%s: write WIDTHxHEIGHT (each 1 to %d) or off for up to %d heads, with commas",
+			    value, PV_DEVICE_MAX_SIDE_PIXELS, PV_DEVICE_MAX_OUTPUTS);
+		return CLI_OK;
+	case CLI_SERVE_DISPLAY:
+		if (!parse_display(options, value))
+			return cli_usage(command, "--display=%s: there are none, png and png=PATH", value);
+		return CLI_OK;
+	case CLI_SERVE_WINDOW:
+		if (!cli_parse_bytes(value, &options->window_bytes) || options->window_bytes % (2u << 20) ||
+		    options->window_bytes > (1ull << 46))
+			return cli_usage(command, "--window=%s: give a multiple of 2M, such as 256M or 4G, or 0",
+					 value);
+		if (kind->window_is_bar && (options->window_bytes & (options->window_bytes - 1)))
+			return cli_usage(command, "--window=%s: a PCI device's has a power of two, such as 256M or 4G",
+					 value);
+		return CLI_OK;
+	case CLI_SERVE_MAX_HOST_MEMORY:
+		if (!cli_parse_bytes(value, &options->max_host_bytes) || options->max_host_bytes == 0)
+			return cli_usage(command, "--max-host-memory=%s: give a number of bytes, such as 512M or 2G",
+					 value);
+		return CLI_OK;
+	case CLI_SERVE_CONTROL:
+		if (value[0] == '\0')
+			return cli_usage(command, "--control: give the control socket's path, or none");
+		options->control = value;
+		return CLI_OK;
+	case CLI_SERVE_NAME:
+		if (!cli_is_name(value))
+			return cli_usage(command,
+					 "--name=%s: names have up to 64 letters, digits, dots, dashes and underscores",
+					 value);
+		options->name = value;
+		return CLI_OK;
+	case CLI_SERVE_KEEP_LISTENING:
+		options->keep_listening = true;
+		return CLI_OK;
+	case CLI_SERVE_LOG_LEVEL:
+		if (!parse_log_level(options, value))
+			return cli_usage(command, "--log-level=%s: there are error, warning, info and debug", value);
+		return CLI_OK;
+	default:
+		return kind->take_option ? kind->take_option(id, value) : CLI_USAGE;
+	}
+}
+
+/* Heads without a size are like the last one with one; all lie side by side. */
+static void complete_outputs(struct options *options)
+{
+	uint32_t x = 0;
+
+	if (options->nr_outputs < options->nr_sizes)
+		options->nr_outputs = options->nr_sizes;
+	if (options->nr_outputs == 0)
+		options->nr_outputs = 1;
+	if (options->nr_sizes == 0) {
+		options->outputs[0] =
+		    (struct pv_device_output){.enabled = true, .width = DEFAULT_WIDTH, .height = DEFAULT_HEIGHT};
+		options->nr_sizes = 1;
+	}
+	for (uint32_t i = 0; i < options->nr_outputs; i++) {
+		if (i >= options->nr_sizes)
+			options->outputs[i] = options->outputs[options->nr_sizes - 1];
+		options->outputs[i].x = x;
+		x += options->outputs[i].width;
+	}
+}
+
+/* Returns an exit code, or -1: go on. */
+static int parse(const struct cli_command *command, const struct cli_serve_kind *kind, int argc, char **argv,
+		 struct options *options)
+{
+	struct cli_parser parser = {.command = command, .options = kind->options, .argc = argc, .argv = argv};
+	int id, code;
+
+	while ((id = cli_next(&parser)) != CLI_END) {
+		if (id == CLI_BAD || id == CLI_HELP)
+			return cli_ended(id);
+		if (id == CLI_WORD)
+			return cli_usage(command, "\"%s\": all options begin with --", parser.value);
+		code = take_option(command, kind, options, id, parser.value);
+		if (code != CLI_OK)
+			return code;
+	}
+	if (options->print_capabilities) {
+		puts(kind->capabilities);
+		return CLI_OK;
+	}
+	if (options->socket_path && options->fd >= 0)
+		return cli_usage(command, "give either --socket-path or --fd, not both");
+	complete_outputs(options);
+	return -1;
+}
+
+/* ---- Signals ---- */
+
+/* Written to by the signal handler and by the server's callback; the main thread polls it. */
+static int wake_fds[2] = {-1, -1};
+
+enum { WAKE_STOP = 's', WAKE_CLOSED = 'c' };
+
+static void wake(char reason)
+{
+	int saved_errno = errno;
+	ssize_t ignored = write(wake_fds[1], &reason, 1);
+
+	(void)ignored;
+	errno = saved_errno;
+}
+
+static void on_signal(int signal_number)
+{
+	(void)signal_number;
+	wake(WAKE_STOP);
+}
+
+static void on_closed(void *user, enum pv_status status)
+{
+	(void)user, (void)status;
+	wake(WAKE_CLOSED);
+}
+
+static bool prepare_wake(void)
+{
+	struct sigaction action = {.sa_handler = on_signal};
+
+	if (pipe(wake_fds) < 0) {
+		cli_error(NULL, "pipe: %s", strerror(errno));
+		return false;
+	}
+	for (int i = 0; i < 2; i++) {
+		fcntl(wake_fds[i], F_SETFD, FD_CLOEXEC);
+		fcntl(wake_fds[i], F_SETFL, O_NONBLOCK);
+	}
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGHUP, &action, NULL);
+	return true;
+}
+
+/* ---- Where front ends come from ---- */
+
+struct source {
+	int listen_fd;    /* -1: none (any more) */
+	int connected_fd; /* -1: none (any more) */
+	const char *made; /* socket file to be removed; NULL: none of ours */
+};
+
+static int check_directory(const char *path, const char *option)
+{
+	const char *slash = strrchr(path, '/');
+	char *directory = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+	struct stat info;
+	int code = CLI_OK;
+
+	if (!directory || stat(directory, &info) < 0 || !S_ISDIR(info.st_mode)) {
+		cli_error("make it, or choose another path", "%s=%s: the directory %s does not exist", option, path,
+			  directory ? directory : "");
+		code = CLI_FAILED;
+	} else if (access(directory, W_OK | X_OK) < 0) {
+		cli_error("choose a path that this user can write", "%s=%s: %s: %s", option, path, directory,
+			  strerror(errno));
+		code = CLI_FAILED;
+	}
+	free(directory);
+	return code;
+}
+
+/* Takes an inherited socket, listening or connected. */
+static int inherit(struct source *source, int fd, const char *origin)
+{
+	struct sockaddr_storage address = {0};
+	socklen_t len = sizeof(int), address_len = sizeof(address);
+	int type = 0, listening = 0;
+
+	if (fcntl(fd, F_GETFD) < 0) {
+		cli_error("pass an open socket to the program", "%s: descriptor %d is not open", origin, fd);
+		return CLI_FAILED;
+	}
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_STREAM ||
+	    getsockname(fd, (struct sockaddr *)&address, &address_len) < 0 || address.ss_family != AF_UNIX) {
+		cli_error("pass a Unix stream socket", "%s: descriptor %d is no such socket", origin, fd);
+		return CLI_FAILED;
+	}
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	len = sizeof(int);
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening) {
+		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+		source->listen_fd = fd;
+	} else {
+		source->connected_fd = fd;
+	}
+	return CLI_OK;
+}
+
+/* sd_listen_fds(3): how many sockets systemd passed to this very process. */
+static unsigned long activated_fds(void)
+{
+	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
+	uint64_t for_pid = 0, nr = 0;
+
+	if (!pid || !count || !cli_parse_number(pid, INT32_MAX, &for_pid) || for_pid != (uint64_t)getpid() ||
+	    !cli_parse_number(count, 1024, &nr))
+		return 0;
+	return (unsigned long)nr;
+}
+
+static int open_source(const struct cli_command *command, const struct cli_serve_kind *kind,
+		       const struct options *options, struct source *source)
+{
+	unsigned long activated;
+	int32_t fd;
+	int code;
+
+	if (options->fd >= 0)
+		return inherit(source, options->fd, "--fd");
+	if (options->socket_path) {
+		code = check_directory(options->socket_path, "--socket-path");
+		if (code != CLI_OK)
+			return code;
+		/* On failure it has been logged. */
+		if (kind->listen(options->socket_path, &fd) != PV_OK)
+			return CLI_FAILED;
+		source->listen_fd = fd;
+		source->made = options->socket_path;
+		return CLI_OK;
+	}
+	activated = activated_fds();
+	if (activated == 0)
+		return cli_usage(command, "say where the virtual machine connects: --socket-path=PATH, or --fd=N");
+	if (activated > 1) {
+		cli_error("one ListenStream= to a unit", "systemd passed %lu sockets, one is needed", activated);
+		return CLI_FAILED;
+	}
+	return inherit(source, FIRST_ACTIVATED_FD, "LISTEN_FDS");
+}
+
+static void close_listener(struct source *source)
+{
+	if (source->listen_fd >= 0)
+		close(source->listen_fd);
+	source->listen_fd = -1;
+	if (source->made)
+		unlink(source->made);
+	source->made = NULL;
+}
+
+/* ---- Serving ---- */
+
+struct service {
+	const struct cli_serve_kind *kind;
+	const struct options *options;
+	struct source source;
+	struct pv_device *device;
+	struct pv_control_server *control;
+	char *control_path;
+	void *server; /* of the kind; NULL: none */
+};
+
+static void info(const struct options *options, const char *what, const char *which)
+{
+	if (options->log_level >= PV_LOG_INFO)
+		fprintf(stderr, "pvgpu: info: %s%s\n", what, which);
+}
+
+static int start_control(struct service *service)
+{
+	const struct options *options = service->options;
+	struct pv_control_server *control;
+
+	if (options->control && strcmp(options->control, "none") == 0)
+		return CLI_OK;
+	if (options->control) {
+		int code = check_directory(options->control, "--control");
+
+		if (code != CLI_OK)
+			return code;
+		service->control_path = strdup(options->control);
+	} else {
+		service->control_path = cli_control_path(options->name ? options->name : options->pid_name, true);
+	}
+	if (service->control_path &&
+	    pv_control_server_create(service->device, service->control_path, &control) == PV_OK) {
+		service->control = control;
+		return CLI_OK;
+	}
+	if (options->control || options->name) {
+		cli_error("choose another one with --control or --name, or --control=none",
+			  "the control socket cannot be made");
+		return CLI_FAILED;
+	}
+	/* Nobody asked for it. */
+	info(options, "goes on without a control socket: no status and no screenshots", "");
+	return CLI_OK;
+}
+
+static int start_device(struct service *service)
+{
+	const struct options *options = service->options;
+	struct pv_device_params params = {
+	    .struct_size = sizeof(params),
+	    .nr_outputs = (uint32_t)options->nr_outputs,
+	    .outputs = options->outputs,
+	    .max_host_bytes = options->max_host_bytes,
+	    .window_bytes = options->window_bytes,
+	    .png_path = options->png_path,
+	};
+	enum pv_status status = pv_device_create(&params, &service->device);
+
+	if (status == PV_OK)
+		return CLI_OK;
+	cli_error(NULL, "the device cannot be made: %s", pv_status_string(status));
+	return CLI_FAILED;
+}
+
+static bool serve(struct service *service, int take_fd)
+{
+	enum pv_status status = service->kind->create(service->device, take_fd, on_closed, &service->server);
+
+	if (status != PV_OK)
+		cli_error(NULL, "the connection cannot be served: %s", pv_status_string(status));
+	return status == PV_OK;
+}
+
+/* True: go on. */
+static bool take_front_end(struct service *service)
+{
+	int fd = accept(service->source.listen_fd, NULL, NULL);
+
+	if (fd < 0) {
+		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+			cli_error(NULL, "accept: %s", strerror(errno));
+			/* Most likely too many open files; the connection still waits, so do not spin. */
+			poll(NULL, 0, 200);
+		}
+		return true;
+	}
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	if (!service->options->keep_listening)
+		close_listener(&service->source);
+	return serve(service, fd) || service->options->keep_listening;
+}
+
+/* The front end left. True: there may be another one. */
+static bool end_front_end(struct service *service)
+{
+	if (service->server)
+		service->kind->destroy(service->server);
+	service->server = NULL;
+	return service->options->keep_listening && service->source.listen_fd >= 0;
+}
+
+static int run(struct service *service)
+{
+	for (;;) {
+		struct pollfd fds[2] = {{.fd = wake_fds[0], .events = POLLIN},
+					/* While one front end is served the next one waits in the socket's queue. */
+					{.fd = service->server ? -1 : service->source.listen_fd, .events = POLLIN}};
+		char reason;
+
+		if (poll(fds, 2, -1) < 0 && errno != EINTR) {
+			cli_error(NULL, "poll: %s", strerror(errno));
+			return CLI_FAILED;
+		}
+		while (read(wake_fds[0], &reason, 1) == 1) {
+			if (reason == WAKE_STOP || !end_front_end(service))
+				return CLI_OK;
+		}
+		if (fds[1].revents && !service->server && !take_front_end(service))
+			return CLI_FAILED;
+	}
+}
+
+static int start(const struct cli_command *command, struct service *service)
+{
+	const struct options *options = service->options;
+	int code = CLI_OK, fd;
+
+	if (options->png_path)
+		code = check_directory(options->png_path, "--display=png");
+	if (code == CLI_OK)
+		code = open_source(command, service->kind, options, &service->source);
+	if (code == CLI_OK)
+		code = start_device(service);
+	if (code == CLI_OK)
+		code = start_control(service);
+	if (code != CLI_OK)
+		return code;
+	if (service->source.connected_fd >= 0) {
+		fd = service->source.connected_fd;
+		service->source.connected_fd = -1;
+		info(options, "serving the connected socket", "");
+		return serve(service, fd) ? CLI_OK : CLI_FAILED;
+	}
+	info(options, "listening on ", options->socket_path ? options->socket_path : "the inherited socket");
+	return CLI_OK;
+}
+
+static void stop(struct service *service)
+{
+	close_listener(&service->source);
+	if (service->source.connected_fd >= 0)
+		close(service->source.connected_fd);
+	if (service->server)
+		service->kind->destroy(service->server);
+	pv_control_server_destroy(service->control);
+	pv_device_destroy(service->device);
+	free(service->control_path);
+}
+
+/* Each memory region, blob and client is a descriptor; the usual soft limit is 1024. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+int cli_serve(const struct cli_command *command, const struct cli_serve_kind *kind, int argc, char **argv)
+{
+	struct options options = {.fd = -1, .log_level = PV_LOG_INFO};
+	struct service service = {.kind = kind, .options = &options, .source = {.listen_fd = -1, .connected_fd = -1}};
+	int code;
+
+	if (kind->default_window)
+		options.window_bytes = kind->default_window();
+	code = parse(command, kind, argc, argv, &options);
+	if (code >= 0)
+		return code;
+	snprintf(options.pid_name, sizeof(options.pid_name), "%ld", (long)getpid());
+	pv_log_set_level(options.log_level);
+	raise_descriptor_limit();
+	if (!prepare_wake())
+		return CLI_FAILED;
+	code = start(command, &service);
+	if (code == CLI_OK)
+		code = run(&service);
+	stop(&service);
+	return code;
+}

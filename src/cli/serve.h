@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/* What the commands that serve a VMM share: options, the socket they are found by, the main loop. */
+#ifndef PV_CLI_SERVE_H
+#define PV_CLI_SERVE_H
+
+#include "cli/cli.h"
+#include "pv/device.h"
+
+enum {
+	CLI_SERVE_SOCKET_PATH = 1,
+	CLI_SERVE_FD,
+	CLI_SERVE_CAPABILITIES,
+	CLI_SERVE_OUTPUTS,
+	CLI_SERVE_SIZE,
+	CLI_SERVE_DISPLAY,
+	CLI_SERVE_WINDOW,
+	CLI_SERVE_MAX_HOST_MEMORY,
+	CLI_SERVE_CONTROL,
+	CLI_SERVE_NAME,
+	CLI_SERVE_KEEP_LISTENING,
+	CLI_SERVE_LOG_LEVEL,
+	CLI_SERVE_OWN, /* the first of a command's own */
+};
+
+/* For the table of a command. */
+#define CLI_SERVE_OPTIONS                                                                                              \
+	{CLI_SERVE_SOCKET_PATH, 's', "socket-path", true}, {CLI_SERVE_FD, 'f', "fd", true},                            \
+	    {CLI_SERVE_OUTPUTS, 0, "outputs", true}, {CLI_SERVE_SIZE, 0, "size", true},                                \
+	    {CLI_SERVE_DISPLAY, 0, "display", true}, {CLI_SERVE_WINDOW, 0, "window", true},                            \
+	    {CLI_SERVE_MAX_HOST_MEMORY, 0, "max-host-memory", true}, {CLI_SERVE_CONTROL, 0, "control", true},          \
+	    {CLI_SERVE_NAME, 0, "name", true}, {CLI_SERVE_KEEP_LISTENING, 0, "keep-listening", false},                 \
+	{                                                                                                              \
+		CLI_SERVE_LOG_LEVEL, 0, "log-level", true                                                              \
+	}
+
+/* For its help: before and after what it says of --window. */
+#define CLI_SERVE_SOCKET_HELP                                                                                          \
+	"  -s, --socket-path=PATH      listen there\n"                                                                 \
+	"  -f, --fd=N                  use this inherited socket, connected or listening\n"
+#define CLI_SERVE_SCREEN_HELP                                                                                          \
+	"  --outputs=N                 number of heads, 1 to 16; default 1\n"                                          \
+	"  --size=SIZE[,SIZE...]       size of each head, WIDTHxHEIGHT or off; default 1280x800\n"                     \
+	"  --display=none|png[=PATH]   png: write each head's last picture to PATH in the end; default none\n"
+#define CLI_SERVE_CONTROL_HELP                                                                                         \
+	"  --max-host-memory=SIZE      for the guest's pictures; default 512M\n"                                       \
+	"  --control=PATH|none         control socket for pvgpu status and others; default by name\n"                  \
+	"  --name=NAME                 name of this device for them; default the process id\n"                         \
+	"  --keep-listening            serve the next VMM when one has left\n"                                         \
+	"  --log-level=LEVEL           error, warning, info or debug; default info\n"
+
+/* What differs between them. */
+struct cli_serve_kind {
+	const struct cli_option *options;
+	/* One of its own: an exit code that ends the command, or CLI_OK. NULL: it has none. */
+	int (*take_option)(int id, const char *value);
+	const char *capabilities;         /* with CLI_SERVE_CAPABILITIES */
+	bool window_is_bar;               /* so its size is a power of two */
+	uint64_t (*default_window)(void); /* bytes; NULL: 0 */
+
+	enum pv_status (*listen)(const char *path, int32_t *out_fd);
+	/* `closed` comes with user NULL, on any thread. */
+	enum pv_status (*create)(struct pv_device *device, int take_fd,
+				 void (*closed)(void *user, enum pv_status status), void **out);
+	void (*destroy)(void *server);
+};
+
+/* The whole command. Returns the exit code. */
+int cli_serve(const struct cli_command *command, const struct cli_serve_kind *kind, int argc, char **argv);
+
+#endif
