@@ -16,8 +16,9 @@
 #include "venus/object.h"
 #include "venus/resource.h"
 
+struct pv_venus_device;
 struct pv_venus_host_device;
-struct pv_venus_physical_device;
+struct pv_venus_queue;
 struct pv_venus_ring;
 struct pv_venus_timeline;
 
@@ -28,19 +29,25 @@ struct pv_venus_context {
 	uint32_t id;
 	struct pv_venus_object_table *objects;
 
-	/* ---- Host Vulkan: vk_*.c ---- */
-	/* Immutable; its chosen device is what the guest sees. */
+	/* ---- Host Vulkan: instance.c, device.c, memory.c ---- */
+	/* Immutable; what the guest sees. */
 	const struct pv_venus_host_device *host_device;
-	/* Valid once vkCreateInstance succeeded; there is one instance a context, for its whole life. */
+	/*
+	 * Valid once vkCreateInstance succeeded; there is one instance a context, for its whole life: the host's is
+	 * destroyed with the context, since other rings may still be using it when the guest says vkDestroyInstance.
+	 */
 	struct pv_venus_instance_functions instance_fn;
 	VkInstance instance;
-	struct pv_venus_object *instance_object;
-	/* The host's handle of host_device in `instance`. */
+	/* The host's handle of host_device in `instance`; VK_NULL_HANDLE: it is gone. */
 	VkPhysicalDevice physical_device;
-	/* Guards what follows, the creation of the instance, and the life of VkDeviceMemory against blob creation. A
-	 * leaf. */
+	/* A leaf. Guards what follows, and the life of VkDeviceMemory against the creation of blobs from it. */
 	struct pv_mutex vulkan_lock;
-	struct pv_venus_device *devices;
+	bool has_instance; /* one was asked for and did not fail */
+	struct pv_venus_object *instance_object;
+	uint64_t physical_device_id; /* the guest's; 0: none yet */
+	/* Live ones, and those whose memory waits to be used again: a racing ring may still look at it. */
+	struct pv_venus_device *devices, *free_devices;
+	struct pv_venus_queue *free_queues;
 
 	/* ---- The rest is context.c's ---- */
 	/* Executes one command: pv_venus_execute(), or a test's own. Immutable. */

@@ -6,9 +6,10 @@
 
 #include "base/log.h"
 #include "base/pages.h"
-#include "base/shared.h"
+#include "base/socket.h"
 #include "venus/generated/protocol.h"
 #include "venus/portability.h"
+#include "venus/resource.h"
 
 static const char module[] = "venus";
 
@@ -237,13 +238,15 @@ static uint32_t importable_types(const struct pv_venus_probe *probe, VkDevice ha
 	PFN_vkGetMemoryHostPointerPropertiesEXT get = (PFN_vkGetMemoryHostPointerPropertiesEXT)probe->get_device_proc(
 	    handle, "vkGetMemoryHostPointerPropertiesEXT");
 	VkMemoryHostPointerPropertiesEXT properties = {.sType = VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT};
-	struct pv_shared pages;
-	VkResult result = VK_ERROR_INITIALIZATION_FAILED;
+	struct pv_venus_resource *pages;
+	VkResult result;
+	int fd;
 
-	if (!get || pv_shared_create(PROBE_BYTES, &pages) != PV_OK)
+	if (!get || pv_shm_create("pvgpu-probe", PROBE_BYTES, &fd) != PV_OK ||
+	    pv_venus_resource_create(PV_VENUS_RESOURCE_MEMORY, PROBE_BYTES, fd, &pages) != PV_OK)
 		return 0;
-	result = get(handle, VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT, pages.bytes, &properties);
-	pv_shared_finish(&pages);
+	result = get(handle, VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT, pages->bytes, &properties);
+	pv_venus_resource_unref(pages);
 	return result == VK_SUCCESS ? properties.memoryTypeBits : 0;
 }
 

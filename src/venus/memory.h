@@ -14,21 +14,15 @@
 #include "venus/context.h"
 #include "venus/resource.h"
 
-/* Of a VkDeviceMemory: object->extra. Immutable after create. */
-struct pv_venus_memory {
-	/* Counted: whose bytes were imported. NULL: the driver's own memory, which cannot be shared. */
-	struct pv_venus_resource *resource;
-	uint64_t size_bytes; /* as the guest asked */
-};
-
 /*
  * A blob from device memory, when the guest names a VkDeviceMemory at its creation: a counted reference. Any thread.
- * PV_ERR_GUEST: there is no such memory, or it is smaller. PV_ERR_UNSUPPORTED: it is not host-visible.
+ * PV_ERR_GUEST: there is no such memory, or it is smaller. PV_ERR_UNSUPPORTED: it is the driver's own, which cannot be
+ * shared. PV_ERR_NO_MEMORY: it was never there, since the host had none.
  */
 PV_MUST_USE enum pv_status pv_venus_memory_export(struct pv_venus_context *context, uint64_t memory_id,
 						  uint64_t size_bytes, struct pv_venus_resource **out);
 
-/* Takes a VkDeviceMemory's `extra` (NULL is fine), once the host's memory is freed. */
-void pv_venus_memory_release(struct pv_venus_memory *take_memory);
+/* Takes a VkDeviceMemory's object->extra (NULL is fine), once the host's memory is freed. */
+void pv_venus_memory_release(void *take_extra);
 
 #endif

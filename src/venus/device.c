@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT */
+#define VK_ENABLE_BETA_EXTENSIONS /* VK_KHR_portability_subset's struct */
+#include "venus/device.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "venus/chain.h"
+#include "venus/handler.h"
+#include "venus/host.h"
+#include "venus/host_probe.h"
+#include "venus/memory.h"
+#include "venus/portability.h"
+#include "venus/queue.h"
+
+static const char module[] = "venus";
+
+#define MAX_QUEUES_PER_FAMILY 256
+
+/* Extensions of our own: VK_EXT_external_memory_host, VK_KHR_portability_subset, VK_KHR_external_semaphore_fd. */
+#define MAX_OWN_EXTENSIONS 3
+
+/* ---- Creation ---- */
+
+static bool shown(const struct pv_venus_host_device *host, const char *name)
+{
+	for (uint32_t i = 0; i < host->nr_extensions; i++)
+		if (strcmp(host->extensions[i].extensionName, name) == 0)
+			return true;
+	return false;
+}
+
+static bool listed(const char *const *names, uint32_t count, const char *name)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* What the host's device is to be created with. NULL: *result says why not. */
+static const char **host_names(struct pv_venus_decoder *d, const VkDeviceCreateInfo *info, uint32_t *out_count,
+			       VkResult *result)
+{
+	const struct pv_venus_host_device *host = d->context->host_device;
+	const char **names;
+	uint32_t used = 0;
+
+	names = pv_venus_alloc(d, (info->enabledExtensionCount + UINT64_C(MAX_OWN_EXTENSIONS)) * sizeof(*names));
+	if (!names) {
+		*result = VK_ERROR_OUT_OF_HOST_MEMORY;
+		return NULL;
+	}
+	for (uint32_t i = 0; i < info->enabledExtensionCount; i++) {
+		const char *name = info->ppEnabledExtensionNames[i];
+
+		if (!shown(host, name)) {
+			*result = VK_ERROR_EXTENSION_NOT_PRESENT;
+			return NULL;
+		}
+		if (!pv_venus_extension_is_virtual(name) && !listed(names, used, name))
+			names[used++] = name;
+	}
+	names[used++] = VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME;
+	if (host->portability_subset && !listed(names, used, VK_KHR_PORTABILITY_SUBSET_EXTENSION_NAME))
+		names[used++] = VK_KHR_PORTABILITY_SUBSET_EXTENSION_NAME;
+	if (host->imports_sync_fd)
+		names[used++] = VK_KHR_EXTERNAL_SEMAPHORE_FD_EXTENSION_NAME;
+	*out_count = used;
+	return names;
+}
+
+/* More queues than a family has is for the guest's driver to prevent. */
+static bool queues_are_possible(const struct pv_venus_host_device *host, const VkDeviceCreateInfo *info)
+{
+	for (uint32_t i = 0; i < info->queueCreateInfoCount; i++) {
+		const VkDeviceQueueCreateInfo *queues = &info->pQueueCreateInfos[i];
+
+		if (queues->queueFamilyIndex >= host->nr_queue_families ||
+		    queues->queueCount > host->queue_families[queues->queueFamilyIndex].queueCount ||
+		    queues->queueCount > MAX_QUEUES_PER_FAMILY)
+			return false;
+		for (uint32_t k = 0; k < i; k++)
+			if (info->pQueueCreateInfos[k].queueFamilyIndex == queues->queueFamilyIndex &&
+			    info->pQueueCreateInfos[k].flags == queues->flags)
+				return false;
+	}
+	return true;
+}
+
+static VkResult create_host_device(struct pv_venus_decoder *d, VkPhysicalDevice physical_device,
+				   const VkDeviceCreateInfo *guests, VkDevice *out)
+{
+	struct pv_venus_context *context = d->context;
+	const struct pv_venus_host_device *host = context->host_device;
+	VkPhysicalDevicePortabilitySubsetFeaturesKHR subset = {
+		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PORTABILITY_SUBSET_FEATURES_KHR};
+	VkDeviceCreateInfo info = *guests;
+	VkDeviceGroupDeviceCreateInfo *group;
+	VkResult result;
+
+	group = pv_venus_chain_take(&info, VK_STRUCTURE_TYPE_DEVICE_GROUP_DEVICE_CREATE_INFO);
+	if (group && group->physicalDeviceCount > 1)
+		return VK_ERROR_INITIALIZATION_FAILED;
+	if (!queues_are_possible(host, &info))
+		return VK_ERROR_INITIALIZATION_FAILED;
+	if (host->emulate_portability && pv_venus_portability_wants_hidden(info.pNext, info.pEnabledFeatures))
+		return VK_ERROR_FEATURE_NOT_PRESENT;
+	info.ppEnabledExtensionNames = host_names(d, &info, &info.enabledExtensionCount, &result);
+	if (!info.ppEnabledExtensionNames)
+		return result;
+	info.enabledLayerCount = 0;
+	if (host->portability_subset) {
+		/* Guests know nothing of the subset: whatever of Vulkan it can be told to have, it shall have. */
+		VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+						      .pNext = &subset};
+
+		context->instance_fn.GetPhysicalDeviceFeatures2(physical_device, &features);
+		subset.pNext = NULL;
+		pv_venus_chain_push(&info, &subset);
+	}
+	return context->instance_fn.CreateDevice(physical_device, &info, NULL, out);
+}
+
+static struct pv_venus_device *new_device(struct pv_venus_context *context)
+{
+	struct pv_venus_device *device;
+
+	pv_mutex_lock(&context->vulkan_lock);
+	device = context->free_devices;
+	if (device)
+		context->free_devices = device->next;
+	pv_mutex_unlock(&context->vulkan_lock);
+	return device ? device : calloc(1, sizeof(*device));
+}
+
+static void keep_device(struct pv_venus_context *context, struct pv_venus_device **list, struct pv_venus_device *device)
+{
+	pv_mutex_lock(&context->vulkan_lock);
+	device->next = *list;
+	*list = device;
+	pv_mutex_unlock(&context->vulkan_lock);
+}
+
+void pv_venus_handle_vkCreateDevice(struct pv_venus_decoder *d, struct pv_venus_args_vkCreateDevice *args)
+{
+	struct pv_venus_context *context = d->context;
+	struct pv_venus_object_info info = {.id = args->pDevice_id, .type = PV_VENUS_DEVICE};
+	struct pv_venus_device *device;
+	struct pv_venus_object *object;
+	VkDevice handle = VK_NULL_HANDLE;
+
+	pv_venus_check_new_id(d, args->pDevice_id, "vkCreateDevice.pDevice");
+	if (d->failed)
+		return;
+	args->ret = create_host_device(d, args->physicalDevice, args->pCreateInfo, &handle);
+	if (d->failed)
+		return;
+	if (args->ret != VK_SUCCESS) {
+		PV_LOG_LIMITED(PV_LOG_WARNING, module, "context %u: vkCreateDevice: VkResult %d", context->id, args->ret);
+		if (!pv_venus_created(d, PV_VENUS_DEVICE, args->pDevice_id, 0, args->ret, NULL))
+			return;
+		return;
+	}
+	device = new_device(context);
+	if (!device) {
+		PFN_vkDestroyDevice destroy =
+			(PFN_vkDestroyDevice)context->instance_fn.GetDeviceProcAddr(handle, "vkDestroyDevice");
+
+		destroy(handle, NULL);
+		args->ret = VK_ERROR_OUT_OF_HOST_MEMORY;
+		return;
+	}
+	pv_venus_device_functions_load(&device->fn, context->instance_fn.GetDeviceProcAddr, handle);
+	device->handle = handle;
+	device->context = context;
+	device->host = context->host_device;
+	device->queues = NULL;
+	device->object = NULL;
+	device->import_semaphore =
+		device->host->imports_sync_fd ? (PFN_vkImportSemaphoreFdKHR)context->instance_fn.GetDeviceProcAddr(
+							handle, "vkImportSemaphoreFdKHR")
+					      : NULL;
+	info.handle = PV_VENUS_HANDLE(handle);
+	info.device = device;
+	if (pv_venus_queues_create(device, args->pCreateInfo) != PV_OK) {
+		pv_venus_device_destroy(device);
+		args->ret = VK_ERROR_OUT_OF_HOST_MEMORY;
+		return;
+	}
+	if (pv_venus_object_add(d->objects, &info, &object) != PV_OK) {
+		pv_venus_device_destroy(device);
+		pv_venus_fail(d, "vkCreateDevice.pDevice", "the id is taken", args->pDevice_id);
+		return;
+	}
+	device->object = object;
+	keep_device(context, &context->devices, device);
+	*args->pDevice = handle;
+}
+
+/* ---- Destruction ---- */
+
+static void destroy_child(struct pv_venus_device *device, const struct pv_venus_object_info *child)
+{
+	if (child->handle != 0)
+		pv_venus_destroy_handle(device, child->type, child->handle);
+	if (child->type == PV_VENUS_DEVICE_MEMORY)
+		pv_venus_memory_release(child->extra);
+}
+
+void pv_venus_device_destroy(struct pv_venus_device *device)
+{
+	struct pv_venus_context *context = device->context;
+	struct pv_venus_object_info child;
+
+	device->fn.DeviceWaitIdle(device->handle);
+	pv_venus_queues_destroy(device);
+	if (device->object) {
+		pv_venus_object_remove(context->objects, device->object);
+		/* The newest first: what was made of something goes before it. */
+		while (pv_venus_object_remove_child(context->objects, device->object, &child))
+			destroy_child(device, &child);
+	}
+	device->fn.DestroyDevice(device->handle, NULL);
+	keep_device(context, &context->free_devices, device);
+}
+
+/* False: it is not on the list: another ring was faster. */
+static bool unlist(struct pv_venus_context *context, const struct pv_venus_device *device)
+{
+	struct pv_venus_device **at;
+	bool found;
+
+	pv_mutex_lock(&context->vulkan_lock);
+	at = &context->devices;
+	while (*at && *at != device)
+		at = &(*at)->next;
+	found = *at != NULL;
+	if (found)
+		*at = (*at)->next;
+	pv_mutex_unlock(&context->vulkan_lock);
+	return found;
+}
+
+void pv_venus_handle_vkDestroyDevice(struct pv_venus_decoder *d, struct pv_venus_args_vkDestroyDevice *args)
+{
+	struct pv_venus_device *device = pv_venus_device_of(args->device_object);
+
+	if (!device) {
+		/* A tombstone. */
+		pv_venus_object_remove(d->objects, args->device_object);
+		return;
+	}
+	if (unlist(d->context, device))
+		pv_venus_device_destroy(device);
+}
+
+void pv_venus_context_free_devices(struct pv_venus_context *context)
+{
+	while (context->free_devices) {
+		struct pv_venus_device *device = context->free_devices;
+
+		context->free_devices = device->next;
+		free(device);
+	}
+	pv_venus_context_free_queues(context);
+}
