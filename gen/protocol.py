@@ -21,14 +21,14 @@ vkGetPhysicalDeviceExternalBufferProperties vkGetPhysicalDeviceExternalFenceProp
 vkGetPhysicalDeviceExternalSemaphoreProperties
 
 vkCreateDevice vkDestroyDevice vkGetDeviceQueue2 vkQueueSubmit vkQueueSubmit2 vkQueueBindSparse
-vkAllocateMemory vkFreeMemory vkGetMemoryResourcePropertiesMESA vkGetDeviceMemoryCommitment
-vkCreateBuffer vkCreateImage
+vkAllocateMemory vkFreeMemory vkGetMemoryResourcePropertiesMESA vkCreateBuffer vkCreateImage
+vkGetBufferMemoryRequirements vkGetBufferMemoryRequirements2 vkGetImageMemoryRequirements vkGetImageMemoryRequirements2
 vkGetImageSubresourceLayout vkGetImageSubresourceLayout2 vkGetImageDrmFormatModifierPropertiesEXT
 vkGetDeviceBufferMemoryRequirements vkGetDeviceImageMemoryRequirements vkGetDeviceImageSubresourceLayout
-vkCreateFence vkCreateSemaphore
+vkCreateFence vkCreateSemaphore vkWaitForFences vkWaitSemaphores
 vkResetFenceResourceMESA vkWaitSemaphoreResourceMESA vkImportSemaphoreResourceMESA
-vkCmdPipelineBarrier vkCmdPipelineBarrier2 vkCmdWaitEvents vkCmdWaitEvents2
-vkAllocateCommandBuffers vkFreeCommandBuffers vkDestroyCommandPool vkResetCommandPool
+vkCmdPipelineBarrier vkCmdPipelineBarrier2 vkCmdWaitEvents vkCmdWaitEvents2 vkCmdSetEvent2
+vkAllocateCommandBuffers vkFreeCommandBuffers vkDestroyCommandPool
 vkAllocateDescriptorSets vkFreeDescriptorSets vkDestroyDescriptorPool vkResetDescriptorPool
 vkCopyImageToMemoryMESA vkCopyMemoryToImageMESA vkWriteSamplerDescriptorMESA vkWriteResourceDescriptorMESA
 """.split()
@@ -71,7 +71,13 @@ vkGetInstanceProcAddr
 """.split()
 
 # Structs whose decoding leaves the object of a handle for the handler: struct -> member.
-POOL_MEMBERS = {"VkCommandBufferAllocateInfo": "commandPool", "VkDescriptorSetAllocateInfo": "descriptorPool"}
+POOL_MEMBERS = {
+    "VkCommandBufferAllocateInfo": "commandPool",
+    "VkDescriptorSetAllocateInfo": "descriptorPool",
+    # Not pools, but it is the same thing that is wanted.
+    "VkBufferMemoryRequirementsInfo2": "buffer",
+    "VkImageMemoryRequirementsInfo2": "image",
+}
 
 # The object types of src/venus/object.h, in its order.
 OBJECT_TYPES = """

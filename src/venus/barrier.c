@@ -35,10 +35,10 @@ void pv_venus_handle_vkCmdPipelineBarrier(struct pv_venus_decoder *d, struct pv_
 	fix_barriers(args->pBufferMemoryBarriers, args->bufferMemoryBarrierCount, args->pImageMemoryBarriers,
 		     args->imageMemoryBarrierCount);
 	pv_venus_device_of(args->commandBuffer_object)
-		->fn.CmdPipelineBarrier(args->commandBuffer, args->srcStageMask, args->dstStageMask,
-					args->dependencyFlags, args->memoryBarrierCount, args->pMemoryBarriers,
-					args->bufferMemoryBarrierCount, args->pBufferMemoryBarriers,
-					args->imageMemoryBarrierCount, args->pImageMemoryBarriers);
+	    ->fn.CmdPipelineBarrier(args->commandBuffer, args->srcStageMask, args->dstStageMask, args->dependencyFlags,
+				    args->memoryBarrierCount, args->pMemoryBarriers, args->bufferMemoryBarrierCount,
+				    args->pBufferMemoryBarriers, args->imageMemoryBarrierCount,
+				    args->pImageMemoryBarriers);
 }
 
 void pv_venus_handle_vkCmdPipelineBarrier2(struct pv_venus_decoder *d, struct pv_venus_args_vkCmdPipelineBarrier2 *args)
@@ -57,10 +57,10 @@ void pv_venus_handle_vkCmdWaitEvents(struct pv_venus_decoder *d, struct pv_venus
 	fix_barriers(args->pBufferMemoryBarriers, args->bufferMemoryBarrierCount, args->pImageMemoryBarriers,
 		     args->imageMemoryBarrierCount);
 	pv_venus_device_of(args->commandBuffer_object)
-		->fn.CmdWaitEvents(args->commandBuffer, args->eventCount, args->pEvents, args->srcStageMask,
-				   args->dstStageMask, args->memoryBarrierCount, args->pMemoryBarriers,
-				   args->bufferMemoryBarrierCount, args->pBufferMemoryBarriers,
-				   args->imageMemoryBarrierCount, args->pImageMemoryBarriers);
+	    ->fn.CmdWaitEvents(args->commandBuffer, args->eventCount, args->pEvents, args->srcStageMask,
+			       args->dstStageMask, args->memoryBarrierCount, args->pMemoryBarriers,
+			       args->bufferMemoryBarrierCount, args->pBufferMemoryBarriers,
+			       args->imageMemoryBarrierCount, args->pImageMemoryBarriers);
 }
 
 void pv_venus_handle_vkCmdWaitEvents2(struct pv_venus_decoder *d, struct pv_venus_args_vkCmdWaitEvents2 *args)

@@ -27,7 +27,7 @@ void pv_venus_handle_vkGetBufferMemoryRequirements(struct pv_venus_decoder *d,
 						   struct pv_venus_args_vkGetBufferMemoryRequirements *args)
 {
 	pv_venus_device_of(args->device_object)
-		->fn.GetBufferMemoryRequirements(args->device, args->buffer, args->pMemoryRequirements);
+	    ->fn.GetBufferMemoryRequirements(args->device, args->buffer, args->pMemoryRequirements);
 	if (args->buffer_object)
 		pv_venus_restrict_types(d, pv_venus_traits(args->buffer_object), args->pMemoryRequirements);
 }
@@ -36,15 +36,15 @@ void pv_venus_handle_vkGetBufferMemoryRequirements2(struct pv_venus_decoder *d,
 						    struct pv_venus_args_vkGetBufferMemoryRequirements2 *args)
 {
 	pv_venus_device_of(args->device_object)
-		->fn.GetBufferMemoryRequirements2(args->device, args->pInfo, args->pMemoryRequirements);
+	    ->fn.GetBufferMemoryRequirements2(args->device, args->pInfo, args->pMemoryRequirements);
 	pv_venus_restrict_types(d, pv_venus_traits(args->pool_object), &args->pMemoryRequirements->memoryRequirements);
 }
 
-void pv_venus_handle_vkGetDeviceBufferMemoryRequirements(
-	struct pv_venus_decoder *d, struct pv_venus_args_vkGetDeviceBufferMemoryRequirements *args)
+void pv_venus_handle_vkGetDeviceBufferMemoryRequirements(struct pv_venus_decoder *d,
+							 struct pv_venus_args_vkGetDeviceBufferMemoryRequirements *args)
 {
 	PFN_vkGetDeviceBufferMemoryRequirements fn =
-		pv_venus_device_of(args->device_object)->fn.GetDeviceBufferMemoryRequirements;
+	    pv_venus_device_of(args->device_object)->fn.GetDeviceBufferMemoryRequirements;
 	VkBufferCreateInfo info = *args->pInfo->pCreateInfo;
 	VkDeviceBufferMemoryRequirements query = *args->pInfo;
 	VkExternalMemoryBufferCreateInfo ours;

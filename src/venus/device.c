@@ -47,7 +47,7 @@ static const char **host_names(struct pv_venus_decoder *d, const VkDeviceCreateI
 	const char **names;
 	uint32_t used = 0;
 
-	names = pv_venus_alloc(d, (info->enabledExtensionCount + UINT64_C(MAX_OWN_EXTENSIONS)) * sizeof(*names));
+	names = pv_venus_alloc(d, ((uint64_t)info->enabledExtensionCount + MAX_OWN_EXTENSIONS) * sizeof(*names));
 	if (!names) {
 		*result = VK_ERROR_OUT_OF_HOST_MEMORY;
 		return NULL;
@@ -95,7 +95,7 @@ static VkResult create_host_device(struct pv_venus_decoder *d, VkPhysicalDevice 
 	struct pv_venus_context *context = d->context;
 	const struct pv_venus_host_device *host = context->host_device;
 	VkPhysicalDevicePortabilitySubsetFeaturesKHR subset = {
-		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PORTABILITY_SUBSET_FEATURES_KHR};
+	    .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PORTABILITY_SUBSET_FEATURES_KHR};
 	VkDeviceCreateInfo info = *guests;
 	VkDeviceGroupDeviceCreateInfo *group;
 	VkResult result;
@@ -158,7 +158,8 @@ void pv_venus_handle_vkCreateDevice(struct pv_venus_decoder *d, struct pv_venus_
 	if (d->failed)
 		return;
 	if (args->ret != VK_SUCCESS) {
-		PV_LOG_LIMITED(PV_LOG_WARNING, module, "context %u: vkCreateDevice: VkResult %d", context->id, args->ret);
+		PV_LOG_LIMITED(PV_LOG_WARNING, module, "context %u: vkCreateDevice: VkResult %d", context->id,
+			       args->ret);
 		if (!pv_venus_created(d, PV_VENUS_DEVICE, args->pDevice_id, 0, args->ret, NULL))
 			return;
 		return;
@@ -166,7 +167,7 @@ void pv_venus_handle_vkCreateDevice(struct pv_venus_decoder *d, struct pv_venus_
 	device = new_device(context);
 	if (!device) {
 		PFN_vkDestroyDevice destroy =
-			(PFN_vkDestroyDevice)context->instance_fn.GetDeviceProcAddr(handle, "vkDestroyDevice");
+		    (PFN_vkDestroyDevice)context->instance_fn.GetDeviceProcAddr(handle, "vkDestroyDevice");
 
 		destroy(handle, NULL);
 		args->ret = VK_ERROR_OUT_OF_HOST_MEMORY;
@@ -179,9 +180,9 @@ void pv_venus_handle_vkCreateDevice(struct pv_venus_decoder *d, struct pv_venus_
 	device->queues = NULL;
 	device->object = NULL;
 	device->import_semaphore =
-		device->host->imports_sync_fd ? (PFN_vkImportSemaphoreFdKHR)context->instance_fn.GetDeviceProcAddr(
-							handle, "vkImportSemaphoreFdKHR")
-					      : NULL;
+	    device->host->imports_sync_fd
+		? (PFN_vkImportSemaphoreFdKHR)context->instance_fn.GetDeviceProcAddr(handle, "vkImportSemaphoreFdKHR")
+		: NULL;
 	info.handle = PV_VENUS_HANDLE(handle);
 	info.device = device;
 	if (pv_venus_queues_create(device, args->pCreateInfo) != PV_OK) {

@@ -9,7 +9,7 @@
 void pv_venus_shared_memory_properties(VkExternalMemoryProperties *out)
 {
 	out->externalMemoryFeatures =
-		VK_EXTERNAL_MEMORY_FEATURE_EXPORTABLE_BIT | VK_EXTERNAL_MEMORY_FEATURE_IMPORTABLE_BIT;
+	    VK_EXTERNAL_MEMORY_FEATURE_EXPORTABLE_BIT | VK_EXTERNAL_MEMORY_FEATURE_IMPORTABLE_BIT;
 	out->exportFromImportedHandleTypes = PV_VENUS_SHARED_HANDLES;
 	out->compatibleHandleTypes = PV_VENUS_SHARED_HANDLES;
 }
@@ -81,14 +81,14 @@ static bool buffer_takes_import(const struct pv_venus_context *context, VkPhysic
 				const VkBufferCreateInfo *info)
 {
 	VkPhysicalDeviceExternalBufferInfo query = {
-		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_BUFFER_INFO,
-		.flags = info->flags,
-		.usage = info->usage,
-		.handleType = OUR_HANDLE,
+	    .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_BUFFER_INFO,
+	    .flags = info->flags,
+	    .usage = info->usage,
+	    .handleType = OUR_HANDLE,
 	};
 	VkExternalBufferProperties properties = {.sType = VK_STRUCTURE_TYPE_EXTERNAL_BUFFER_PROPERTIES};
 	const VkBufferUsageFlags2CreateInfo *usage =
-		pv_venus_chain_find(info->pNext, VK_STRUCTURE_TYPE_BUFFER_USAGE_FLAGS_2_CREATE_INFO);
+	    pv_venus_chain_find(info->pNext, VK_STRUCTURE_TYPE_BUFFER_USAGE_FLAGS_2_CREATE_INFO);
 	VkBufferUsageFlags2CreateInfo usage_copy;
 
 	if (usage) {
@@ -108,7 +108,7 @@ uintptr_t pv_venus_adapt_buffer(struct pv_venus_decoder *d, VkPhysicalDevice phy
 	/* Any buffer may be bound to memory the guest maps. */
 	if (buffer_takes_import(d->context, physical_device, info)) {
 		*ours = (VkExternalMemoryBufferCreateInfo){
-			.sType = VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO, .handleTypes = OUR_HANDLE};
+		    .sType = VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO, .handleTypes = OUR_HANDLE};
 		pv_venus_chain_push(info, ours);
 	}
 	return shared ? PV_VENUS_TRAIT_SHARED : 0;
@@ -120,22 +120,22 @@ static bool image_takes_import(const struct pv_venus_context *context, VkPhysica
 			       const VkImageCreateInfo *info)
 {
 	VkPhysicalDeviceExternalImageFormatInfo external = {
-		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_IMAGE_FORMAT_INFO, .handleType = OUR_HANDLE};
+	    .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_IMAGE_FORMAT_INFO, .handleType = OUR_HANDLE};
 	VkPhysicalDeviceImageFormatInfo2 query = {
-		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_FORMAT_INFO_2,
-		.pNext = &external,
-		.format = info->format,
-		.type = info->imageType,
-		.tiling = info->tiling,
-		.usage = info->usage,
-		.flags = info->flags,
+	    .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_FORMAT_INFO_2,
+	    .pNext = &external,
+	    .format = info->format,
+	    .type = info->imageType,
+	    .tiling = info->tiling,
+	    .usage = info->usage,
+	    .flags = info->flags,
 	};
 	VkExternalImageFormatProperties import = {.sType = VK_STRUCTURE_TYPE_EXTERNAL_IMAGE_FORMAT_PROPERTIES};
 	VkImageFormatProperties2 properties = {.sType = VK_STRUCTURE_TYPE_IMAGE_FORMAT_PROPERTIES_2, .pNext = &import};
 	const VkImageStencilUsageCreateInfo *stencil =
-		pv_venus_chain_find(info->pNext, VK_STRUCTURE_TYPE_IMAGE_STENCIL_USAGE_CREATE_INFO);
+	    pv_venus_chain_find(info->pNext, VK_STRUCTURE_TYPE_IMAGE_STENCIL_USAGE_CREATE_INFO);
 	const VkImageFormatListCreateInfo *formats =
-		pv_venus_chain_find(info->pNext, VK_STRUCTURE_TYPE_IMAGE_FORMAT_LIST_CREATE_INFO);
+	    pv_venus_chain_find(info->pNext, VK_STRUCTURE_TYPE_IMAGE_FORMAT_LIST_CREATE_INFO);
 	VkImageStencilUsageCreateInfo stencil_copy;
 	VkImageFormatListCreateInfo formats_copy;
 
@@ -150,7 +150,7 @@ static bool image_takes_import(const struct pv_venus_context *context, VkPhysica
 		query.pNext = &formats_copy;
 	}
 	return context->instance_fn.GetPhysicalDeviceImageFormatProperties2(physical_device, &query, &properties) ==
-		       VK_SUCCESS &&
+		   VK_SUCCESS &&
 	       (import.externalMemoryProperties.externalMemoryFeatures & VK_EXTERNAL_MEMORY_FEATURE_IMPORTABLE_BIT) &&
 	       info->samples & properties.imageFormatProperties.sampleCounts &&
 	       info->extent.width <= properties.imageFormatProperties.maxExtent.width &&
@@ -185,9 +185,9 @@ VkResult pv_venus_adapt_image(struct pv_venus_decoder *d, VkPhysicalDevice physi
 			      VkExternalMemoryImageCreateInfo *ours, uintptr_t *out_traits)
 {
 	const VkImageDrmFormatModifierListCreateInfoEXT *list =
-		pv_venus_chain_take(info, VK_STRUCTURE_TYPE_IMAGE_DRM_FORMAT_MODIFIER_LIST_CREATE_INFO_EXT);
+	    pv_venus_chain_take(info, VK_STRUCTURE_TYPE_IMAGE_DRM_FORMAT_MODIFIER_LIST_CREATE_INFO_EXT);
 	const VkImageDrmFormatModifierExplicitCreateInfoEXT *given =
-		pv_venus_chain_take(info, VK_STRUCTURE_TYPE_IMAGE_DRM_FORMAT_MODIFIER_EXPLICIT_CREATE_INFO_EXT);
+	    pv_venus_chain_take(info, VK_STRUCTURE_TYPE_IMAGE_DRM_FORMAT_MODIFIER_EXPLICIT_CREATE_INFO_EXT);
 	bool shared = pv_venus_chain_take(info, VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_IMAGE_CREATE_INFO) != NULL;
 	uintptr_t traits = shared ? PV_VENUS_TRAIT_SHARED : 0;
 
@@ -196,8 +196,7 @@ VkResult pv_venus_adapt_image(struct pv_venus_decoder *d, VkPhysicalDevice physi
 	if (info->tiling == VK_IMAGE_TILING_DRM_FORMAT_MODIFIER_EXT) {
 		/* Each plane in memory of its own is more than pages that anyone reads. */
 		if ((info->flags & VK_IMAGE_CREATE_DISJOINT_BIT) ||
-		    (!(list && has_linear(list)) &&
-		     !(given && given->drmFormatModifier == PV_VENUS_LINEAR_MODIFIER)))
+		    (!(list && has_linear(list)) && !(given && given->drmFormatModifier == PV_VENUS_LINEAR_MODIFIER)))
 			return VK_ERROR_INVALID_DRM_FORMAT_MODIFIER_PLANE_LAYOUT_EXT;
 		info->tiling = VK_IMAGE_TILING_LINEAR;
 		traits |= PV_VENUS_TRAIT_MODIFIER;
@@ -206,8 +205,8 @@ VkResult pv_venus_adapt_image(struct pv_venus_decoder *d, VkPhysicalDevice physi
 	if (info->initialLayout == VK_IMAGE_LAYOUT_UNDEFINED &&
 	    (info->tiling == VK_IMAGE_TILING_LINEAR || all_is_importable(d->context->host_device)) &&
 	    image_takes_import(d->context, physical_device, info)) {
-		*ours = (VkExternalMemoryImageCreateInfo){
-			.sType = VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_IMAGE_CREATE_INFO, .handleTypes = OUR_HANDLE};
+		*ours = (VkExternalMemoryImageCreateInfo){.sType = VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_IMAGE_CREATE_INFO,
+							  .handleTypes = OUR_HANDLE};
 		pv_venus_chain_push(info, ours);
 	}
 	*out_traits = traits;
@@ -217,7 +216,7 @@ VkResult pv_venus_adapt_image(struct pv_venus_decoder *d, VkPhysicalDevice physi
 /* ---- What the guest asks beforehand ---- */
 
 void pv_venus_handle_vkGetPhysicalDeviceExternalBufferProperties(
-	struct pv_venus_decoder *d, struct pv_venus_args_vkGetPhysicalDeviceExternalBufferProperties *args)
+    struct pv_venus_decoder *d, struct pv_venus_args_vkGetPhysicalDeviceExternalBufferProperties *args)
 {
 	VkExternalMemoryProperties *out = &args->pExternalBufferProperties->externalMemoryProperties;
 
@@ -228,7 +227,7 @@ void pv_venus_handle_vkGetPhysicalDeviceExternalBufferProperties(
 }
 
 void pv_venus_handle_vkGetPhysicalDeviceExternalFenceProperties(
-	struct pv_venus_decoder *d, struct pv_venus_args_vkGetPhysicalDeviceExternalFenceProperties *args)
+    struct pv_venus_decoder *d, struct pv_venus_args_vkGetPhysicalDeviceExternalFenceProperties *args)
 {
 	VkExternalFenceProperties *out = args->pExternalFenceProperties;
 
@@ -239,16 +238,16 @@ void pv_venus_handle_vkGetPhysicalDeviceExternalFenceProperties(
 	if (args->pExternalFenceInfo->handleType == VK_EXTERNAL_FENCE_HANDLE_TYPE_SYNC_FD_BIT) {
 		out->exportFromImportedHandleTypes = VK_EXTERNAL_FENCE_HANDLE_TYPE_SYNC_FD_BIT;
 		out->externalFenceFeatures =
-			VK_EXTERNAL_FENCE_FEATURE_EXPORTABLE_BIT | VK_EXTERNAL_FENCE_FEATURE_IMPORTABLE_BIT;
+		    VK_EXTERNAL_FENCE_FEATURE_EXPORTABLE_BIT | VK_EXTERNAL_FENCE_FEATURE_IMPORTABLE_BIT;
 	}
 }
 
 void pv_venus_handle_vkGetPhysicalDeviceExternalSemaphoreProperties(
-	struct pv_venus_decoder *d, struct pv_venus_args_vkGetPhysicalDeviceExternalSemaphoreProperties *args)
+    struct pv_venus_decoder *d, struct pv_venus_args_vkGetPhysicalDeviceExternalSemaphoreProperties *args)
 {
 	VkExternalSemaphoreProperties *out = args->pExternalSemaphoreProperties;
-	const VkSemaphoreTypeCreateInfo *type = pv_venus_chain_find(args->pExternalSemaphoreInfo->pNext,
-								    VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO);
+	const VkSemaphoreTypeCreateInfo *type =
+	    pv_venus_chain_find(args->pExternalSemaphoreInfo->pNext, VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO);
 
 	(void)d;
 	out->compatibleHandleTypes = args->pExternalSemaphoreInfo->handleType;
@@ -258,6 +257,6 @@ void pv_venus_handle_vkGetPhysicalDeviceExternalSemaphoreProperties(
 	    !(type && type->semaphoreType == VK_SEMAPHORE_TYPE_TIMELINE)) {
 		out->exportFromImportedHandleTypes = VK_EXTERNAL_SEMAPHORE_HANDLE_TYPE_SYNC_FD_BIT;
 		out->externalSemaphoreFeatures =
-			VK_EXTERNAL_SEMAPHORE_FEATURE_EXPORTABLE_BIT | VK_EXTERNAL_SEMAPHORE_FEATURE_IMPORTABLE_BIT;
+		    VK_EXTERNAL_SEMAPHORE_FEATURE_EXPORTABLE_BIT | VK_EXTERNAL_SEMAPHORE_FEATURE_IMPORTABLE_BIT;
 	}
 }

@@ -23,9 +23,9 @@ static void fill_modifiers(VkDrmFormatModifierPropertiesListEXT *list, VkFormat 
 		return;
 	}
 	list->pDrmFormatModifierProperties[0] = (VkDrmFormatModifierPropertiesEXT){
-		.drmFormatModifier = PV_VENUS_LINEAR_MODIFIER,
-		.drmFormatModifierPlaneCount = pv_venus_format_planes(format),
-		.drmFormatModifierTilingFeatures = linear,
+	    .drmFormatModifier = PV_VENUS_LINEAR_MODIFIER,
+	    .drmFormatModifierPlaneCount = pv_venus_format_planes(format),
+	    .drmFormatModifierTilingFeatures = linear,
 	};
 }
 
@@ -41,21 +41,21 @@ static void fill_modifiers2(VkDrmFormatModifierPropertiesList2EXT *list, VkForma
 		return;
 	}
 	list->pDrmFormatModifierProperties[0] = (VkDrmFormatModifierProperties2EXT){
-		.drmFormatModifier = PV_VENUS_LINEAR_MODIFIER,
-		.drmFormatModifierPlaneCount = pv_venus_format_planes(format),
-		.drmFormatModifierTilingFeatures = linear,
+	    .drmFormatModifier = PV_VENUS_LINEAR_MODIFIER,
+	    .drmFormatModifierPlaneCount = pv_venus_format_planes(format),
+	    .drmFormatModifierTilingFeatures = linear,
 	};
 }
 
-void pv_venus_handle_vkGetPhysicalDeviceFormatProperties2(struct pv_venus_decoder *d,
-							  struct pv_venus_args_vkGetPhysicalDeviceFormatProperties2 *args)
+void pv_venus_handle_vkGetPhysicalDeviceFormatProperties2(
+    struct pv_venus_decoder *d, struct pv_venus_args_vkGetPhysicalDeviceFormatProperties2 *args)
 {
 	VkFormatProperties2 *out = args->pFormatProperties;
 	struct pv_venus_hidden hidden, hidden2;
 	VkDrmFormatModifierPropertiesListEXT *list =
-		pv_venus_hide(&hidden, out, VK_STRUCTURE_TYPE_DRM_FORMAT_MODIFIER_PROPERTIES_LIST_EXT);
+	    pv_venus_hide(&hidden, out, VK_STRUCTURE_TYPE_DRM_FORMAT_MODIFIER_PROPERTIES_LIST_EXT);
 	VkDrmFormatModifierPropertiesList2EXT *list2 =
-		pv_venus_hide(&hidden2, out, VK_STRUCTURE_TYPE_DRM_FORMAT_MODIFIER_PROPERTIES_LIST_2_EXT);
+	    pv_venus_hide(&hidden2, out, VK_STRUCTURE_TYPE_DRM_FORMAT_MODIFIER_PROPERTIES_LIST_2_EXT);
 	const VkFormatProperties3 *wide;
 
 	d->context->instance_fn.GetPhysicalDeviceFormatProperties2(args->physicalDevice, args->format, out);
@@ -70,21 +70,21 @@ void pv_venus_handle_vkGetPhysicalDeviceFormatProperties2(struct pv_venus_decode
 }
 
 void pv_venus_handle_vkGetPhysicalDeviceImageFormatProperties(
-	struct pv_venus_decoder *d, struct pv_venus_args_vkGetPhysicalDeviceImageFormatProperties *args)
+    struct pv_venus_decoder *d, struct pv_venus_args_vkGetPhysicalDeviceImageFormatProperties *args)
 {
 	args->ret = d->context->instance_fn.GetPhysicalDeviceImageFormatProperties(
-		args->physicalDevice, args->format, args->type, args->tiling, args->usage, args->flags,
-		args->pImageFormatProperties);
+	    args->physicalDevice, args->format, args->type, args->tiling, args->usage, args->flags,
+	    args->pImageFormatProperties);
 }
 
 void pv_venus_handle_vkGetPhysicalDeviceImageFormatProperties2(
-	struct pv_venus_decoder *d, struct pv_venus_args_vkGetPhysicalDeviceImageFormatProperties2 *args)
+    struct pv_venus_decoder *d, struct pv_venus_args_vkGetPhysicalDeviceImageFormatProperties2 *args)
 {
 	VkPhysicalDeviceImageFormatInfo2 info = *args->pImageFormatInfo;
 	const VkPhysicalDeviceImageDrmFormatModifierInfoEXT *modifier =
-		pv_venus_chain_take(&info, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_DRM_FORMAT_MODIFIER_INFO_EXT);
+	    pv_venus_chain_take(&info, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_DRM_FORMAT_MODIFIER_INFO_EXT);
 	const VkPhysicalDeviceExternalImageFormatInfo *external =
-		pv_venus_chain_take(&info, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_IMAGE_FORMAT_INFO);
+	    pv_venus_chain_take(&info, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_IMAGE_FORMAT_INFO);
 	struct pv_venus_hidden hidden;
 	VkExternalImageFormatProperties *properties;
 
@@ -99,8 +99,8 @@ void pv_venus_handle_vkGetPhysicalDeviceImageFormatProperties2(
 	if (external && external->handleType &&
 	    (!(external->handleType & PV_VENUS_SHARED_HANDLES) || info.tiling != VK_IMAGE_TILING_LINEAR))
 		return;
-	properties = pv_venus_hide(&hidden, args->pImageFormatProperties,
-				   VK_STRUCTURE_TYPE_EXTERNAL_IMAGE_FORMAT_PROPERTIES);
+	properties =
+	    pv_venus_hide(&hidden, args->pImageFormatProperties, VK_STRUCTURE_TYPE_EXTERNAL_IMAGE_FORMAT_PROPERTIES);
 	args->ret = d->context->instance_fn.GetPhysicalDeviceImageFormatProperties2(args->physicalDevice, &info,
 										    args->pImageFormatProperties);
 	pv_venus_unhide(&hidden);
@@ -112,24 +112,24 @@ void pv_venus_handle_vkGetPhysicalDeviceImageFormatProperties2(
 }
 
 void pv_venus_handle_vkGetPhysicalDeviceSparseImageFormatProperties(
-	struct pv_venus_decoder *d, struct pv_venus_args_vkGetPhysicalDeviceSparseImageFormatProperties *args)
+    struct pv_venus_decoder *d, struct pv_venus_args_vkGetPhysicalDeviceSparseImageFormatProperties *args)
 {
 	if (d->context->host_device->emulate_portability) {
 		*args->pPropertyCount = 0;
 		return;
 	}
 	d->context->instance_fn.GetPhysicalDeviceSparseImageFormatProperties(
-		args->physicalDevice, args->format, args->type, args->samples, args->usage, args->tiling,
-		args->pPropertyCount, args->pProperties);
+	    args->physicalDevice, args->format, args->type, args->samples, args->usage, args->tiling,
+	    args->pPropertyCount, args->pProperties);
 }
 
 void pv_venus_handle_vkGetPhysicalDeviceSparseImageFormatProperties2(
-	struct pv_venus_decoder *d, struct pv_venus_args_vkGetPhysicalDeviceSparseImageFormatProperties2 *args)
+    struct pv_venus_decoder *d, struct pv_venus_args_vkGetPhysicalDeviceSparseImageFormatProperties2 *args)
 {
 	if (d->context->host_device->emulate_portability) {
 		*args->pPropertyCount = 0;
 		return;
 	}
-	d->context->instance_fn.GetPhysicalDeviceSparseImageFormatProperties2(
-		args->physicalDevice, args->pFormatInfo, args->pPropertyCount, args->pProperties);
+	d->context->instance_fn.GetPhysicalDeviceSparseImageFormatProperties2(args->physicalDevice, args->pFormatInfo,
+									      args->pPropertyCount, args->pProperties);
 }

@@ -36,8 +36,8 @@ static inline bool pv_venus_wants_reply(const struct pv_venus_decoder *d)
  * As pv_venus_created(), for an object with something of its own (`extra`, dropped when the object failed). False: the
  * stream has failed, the caller destroys the handle.
  */
-PV_MUST_USE bool pv_venus_created_with(struct pv_venus_decoder *d, enum pv_venus_type type, uint64_t id, uint64_t handle,
-				       VkResult result, struct pv_venus_object *owner, void *extra);
+PV_MUST_USE bool pv_venus_created_with(struct pv_venus_decoder *d, enum pv_venus_type type, uint64_t id,
+				       uint64_t handle, VkResult result, struct pv_venus_object *owner, void *extra);
 
 /*
  * Vulkan's way to return a list: how many there are if `array` is NULL, else as many as there is room for. Returns how

@@ -53,6 +53,7 @@ struct pv_venus_host_device {
 	uint32_t importable_types;         /* mask of memory types that memory of ours can be imported into */
 	uint64_t import_alignment;         /* of address and size: driver, host page and guest page */
 	bool portability_subset;           /* VK_KHR_portability_subset must be enabled */
+	bool imports_sync_fd;              /* semaphores take sync files, of which -1 is a signalled one */
 	bool emulate_portability, dma_buf; /* as in the params */
 	/* Which one of several alike: the driver's list is in the same order for each instance. */
 	uint32_t nr_alike_before;

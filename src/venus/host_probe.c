@@ -65,6 +65,7 @@ enum pv_status pv_venus_probe_init(struct pv_venus_probe *probe)
 	LOAD(list, vkEnumeratePhysicalDevices);
 	LOAD(get_properties, vkGetPhysicalDeviceProperties2);
 	LOAD(get_memory, vkGetPhysicalDeviceMemoryProperties);
+	LOAD(get_semaphore, vkGetPhysicalDeviceExternalSemaphoreProperties);
 	LOAD(get_queue_families, vkGetPhysicalDeviceQueueFamilyProperties);
 	LOAD(list_extensions, vkEnumerateDeviceExtensionProperties);
 	LOAD(create_device, vkCreateDevice);
@@ -260,6 +261,17 @@ static bool can_share(const struct pv_venus_host_device *device)
 	return false;
 }
 
+static bool imports_sync_fd(const struct pv_venus_probe *probe, VkPhysicalDevice handle)
+{
+	VkPhysicalDeviceExternalSemaphoreInfo info = {.sType =
+							  VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_SEMAPHORE_INFO,
+						      .handleType = VK_EXTERNAL_SEMAPHORE_HANDLE_TYPE_SYNC_FD_BIT};
+	VkExternalSemaphoreProperties properties = {.sType = VK_STRUCTURE_TYPE_EXTERNAL_SEMAPHORE_PROPERTIES};
+
+	probe->get_semaphore(handle, &info, &properties);
+	return properties.externalSemaphoreFeatures & VK_EXTERNAL_SEMAPHORE_FEATURE_IMPORTABLE_BIT;
+}
+
 static bool read_lists(const struct pv_venus_probe *probe, VkPhysicalDevice handle, struct pv_venus_host_device *device)
 {
 	uint32_t count, nr_families = 0;
@@ -269,6 +281,9 @@ static bool read_lists(const struct pv_venus_probe *probe, VkPhysicalDevice hand
 	if (!extensions)
 		return false;
 	device->portability_subset = has(extensions, count, "VK_KHR_portability_subset");
+	device->imports_sync_fd = !device->emulate_portability &&
+				  has(extensions, count, VK_KHR_EXTERNAL_SEMAPHORE_FD_EXTENSION_NAME) &&
+				  imports_sync_fd(probe, handle);
 	device->extensions = calloc(count + PV_VENUS_MAX_VIRTUAL_EXTENSIONS, sizeof(*device->extensions));
 	probe->get_queue_families(handle, &nr_families, NULL);
 	device->queue_families = calloc(nr_families + 1, sizeof(*device->queue_families));

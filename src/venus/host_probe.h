@@ -13,6 +13,7 @@ struct pv_venus_probe {
 	PFN_vkGetPhysicalDeviceProperties2 get_properties;
 	PFN_vkGetPhysicalDeviceMemoryProperties get_memory;
 	PFN_vkGetPhysicalDeviceQueueFamilyProperties get_queue_families;
+	PFN_vkGetPhysicalDeviceExternalSemaphoreProperties get_semaphore;
 	PFN_vkEnumerateDeviceExtensionProperties list_extensions;
 	PFN_vkCreateDevice create_device;
 	PFN_vkGetDeviceProcAddr get_device_proc;

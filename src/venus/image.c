@@ -34,8 +34,8 @@ void pv_venus_handle_vkCreateImage(struct pv_venus_decoder *d, struct pv_venus_a
 {
 	struct pv_venus_device *device = pv_venus_device_of(args->device_object);
 	VkImageCreateInfo info = *args->pCreateInfo;
-	const VkImageDrmFormatModifierExplicitCreateInfoEXT *given = pv_venus_chain_find(
-		info.pNext, VK_STRUCTURE_TYPE_IMAGE_DRM_FORMAT_MODIFIER_EXPLICIT_CREATE_INFO_EXT);
+	const VkImageDrmFormatModifierExplicitCreateInfoEXT *given =
+	    pv_venus_chain_find(info.pNext, VK_STRUCTURE_TYPE_IMAGE_DRM_FORMAT_MODIFIER_EXPLICIT_CREATE_INFO_EXT);
 	VkExternalMemoryImageCreateInfo ours;
 	VkImage made = VK_NULL_HANDLE;
 	uintptr_t traits = 0;
@@ -63,7 +63,7 @@ void pv_venus_handle_vkGetImageMemoryRequirements(struct pv_venus_decoder *d,
 						  struct pv_venus_args_vkGetImageMemoryRequirements *args)
 {
 	pv_venus_device_of(args->device_object)
-		->fn.GetImageMemoryRequirements(args->device, args->image, args->pMemoryRequirements);
+	    ->fn.GetImageMemoryRequirements(args->device, args->image, args->pMemoryRequirements);
 	if (args->image_object)
 		pv_venus_restrict_types(d, pv_venus_traits(args->image_object), args->pMemoryRequirements);
 }
@@ -72,7 +72,7 @@ void pv_venus_handle_vkGetImageMemoryRequirements2(struct pv_venus_decoder *d,
 						   struct pv_venus_args_vkGetImageMemoryRequirements2 *args)
 {
 	pv_venus_device_of(args->device_object)
-		->fn.GetImageMemoryRequirements2(args->device, args->pInfo, args->pMemoryRequirements);
+	    ->fn.GetImageMemoryRequirements2(args->device, args->pInfo, args->pMemoryRequirements);
 	pv_venus_restrict_types(d, pv_venus_traits(args->pool_object), &args->pMemoryRequirements->memoryRequirements);
 }
 
@@ -80,7 +80,7 @@ void pv_venus_handle_vkGetDeviceImageMemoryRequirements(struct pv_venus_decoder 
 							struct pv_venus_args_vkGetDeviceImageMemoryRequirements *args)
 {
 	PFN_vkGetDeviceImageMemoryRequirements fn =
-		pv_venus_device_of(args->device_object)->fn.GetDeviceImageMemoryRequirements;
+	    pv_venus_device_of(args->device_object)->fn.GetDeviceImageMemoryRequirements;
 	VkImageCreateInfo info = *args->pInfo->pCreateInfo;
 	VkDeviceImageMemoryRequirements query = *args->pInfo;
 	VkExternalMemoryImageCreateInfo ours;
@@ -128,7 +128,7 @@ void pv_venus_handle_vkGetImageSubresourceLayout(struct pv_venus_decoder *d,
 		return;
 	which.aspectMask = host_aspect(pv_venus_traits(args->image_object), which.aspectMask);
 	pv_venus_device_of(args->device_object)
-		->fn.GetImageSubresourceLayout(args->device, args->image, &which, args->pLayout);
+	    ->fn.GetImageSubresourceLayout(args->device, args->image, &which, args->pLayout);
 }
 
 void pv_venus_handle_vkGetImageSubresourceLayout2(struct pv_venus_decoder *d,
@@ -140,7 +140,7 @@ void pv_venus_handle_vkGetImageSubresourceLayout2(struct pv_venus_decoder *d,
 	if (!args->image_object || !PV_VENUS_HAS(d, fn, "vkGetImageSubresourceLayout2"))
 		return;
 	which.imageSubresource.aspectMask =
-		host_aspect(pv_venus_traits(args->image_object), which.imageSubresource.aspectMask);
+	    host_aspect(pv_venus_traits(args->image_object), which.imageSubresource.aspectMask);
 	fn(args->device, args->image, &which, args->pLayout);
 }
 
@@ -148,7 +148,7 @@ void pv_venus_handle_vkGetDeviceImageSubresourceLayout(struct pv_venus_decoder *
 						       struct pv_venus_args_vkGetDeviceImageSubresourceLayout *args)
 {
 	PFN_vkGetDeviceImageSubresourceLayout fn =
-		pv_venus_device_of(args->device_object)->fn.GetDeviceImageSubresourceLayout;
+	    pv_venus_device_of(args->device_object)->fn.GetDeviceImageSubresourceLayout;
 	VkDeviceImageSubresourceInfo query = *args->pInfo;
 	VkImageCreateInfo info = *query.pCreateInfo;
 	VkImageSubresource2 which = *query.pSubresource;
@@ -166,7 +166,7 @@ void pv_venus_handle_vkGetDeviceImageSubresourceLayout(struct pv_venus_decoder *
 }
 
 void pv_venus_handle_vkGetImageDrmFormatModifierPropertiesEXT(
-	struct pv_venus_decoder *d, struct pv_venus_args_vkGetImageDrmFormatModifierPropertiesEXT *args)
+    struct pv_venus_decoder *d, struct pv_venus_args_vkGetImageDrmFormatModifierPropertiesEXT *args)
 {
 	(void)d;
 	args->pProperties->drmFormatModifier = PV_VENUS_LINEAR_MODIFIER;

@@ -42,9 +42,9 @@ static VkResult create_host_instance(struct pv_venus_context *context, const VkI
 	const char *names[1];
 	VkApplicationInfo application = {.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO};
 	VkInstanceCreateInfo info = {
-		.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
-		.pApplicationInfo = &application,
-		.ppEnabledExtensionNames = names,
+	    .sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
+	    .pApplicationInfo = &application,
+	    .ppEnabledExtensionNames = names,
 	};
 	VkResult result;
 
@@ -86,7 +86,8 @@ void pv_venus_handle_vkCreateInstance(struct pv_venus_decoder *d, struct pv_venu
 	}
 	args->ret = create_host_instance(context, args->pCreateInfo);
 	if (args->ret != VK_SUCCESS) {
-		PV_LOG_LIMITED(PV_LOG_WARNING, module, "context %u: vkCreateInstance: VkResult %d", context->id, args->ret);
+		PV_LOG_LIMITED(PV_LOG_WARNING, module, "context %u: vkCreateInstance: VkResult %d", context->id,
+			       args->ret);
 		unclaim_instance(context);
 		return;
 	}
@@ -125,11 +126,11 @@ void pv_venus_handle_vkEnumerateInstanceVersion(struct pv_venus_decoder *d,
 }
 
 void pv_venus_handle_vkEnumerateInstanceExtensionProperties(
-	struct pv_venus_decoder *d, struct pv_venus_args_vkEnumerateInstanceExtensionProperties *args)
+    struct pv_venus_decoder *d, struct pv_venus_args_vkEnumerateInstanceExtensionProperties *args)
 {
 	static const VkExtensionProperties extensions[] = {
-		{"VK_EXT_command_serialization", 1},
-		{"VK_MESA_venus_protocol", 4},
+	    {"VK_EXT_command_serialization", 1},
+	    {"VK_MESA_venus_protocol", 4},
 	};
 	uint32_t written = pv_venus_list(PV_ARRAY_LEN(extensions), args->pProperties, args->pPropertyCount, &args->ret);
 

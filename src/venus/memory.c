@@ -105,11 +105,11 @@ static VkResult choose_pages(struct pv_venus_decoder *d, VkMemoryAllocateInfo *i
 {
 	const struct pv_venus_host_device *host = d->context->host_device;
 	const VkImportMemoryResourceInfoMESA *blob =
-		pv_venus_chain_take(info, VK_STRUCTURE_TYPE_IMPORT_MEMORY_RESOURCE_INFO_MESA);
+	    pv_venus_chain_take(info, VK_STRUCTURE_TYPE_IMPORT_MEMORY_RESOURCE_INFO_MESA);
 	bool exported = pv_venus_chain_take(info, VK_STRUCTURE_TYPE_EXPORT_MEMORY_ALLOCATE_INFO) != NULL;
 	bool importable = host->importable_types & (1u << info->memoryTypeIndex);
-	bool host_visible = host->memory.memoryTypes[info->memoryTypeIndex].propertyFlags &
-			    VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT;
+	bool host_visible =
+	    host->memory.memoryTypes[info->memoryTypeIndex].propertyFlags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT;
 
 	if (blob && !importable)
 		return VK_ERROR_INVALID_EXTERNAL_HANDLE;
@@ -128,8 +128,8 @@ void pv_venus_handle_vkAllocateMemory(struct pv_venus_decoder *d, struct pv_venu
 	struct pv_venus_device *device = pv_venus_device_of(args->device_object);
 	VkMemoryAllocateInfo info = *args->pAllocateInfo;
 	VkImportMemoryHostPointerInfoEXT import = {
-		.sType = VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT,
-		.handleType = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT,
+	    .sType = VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT,
+	    .handleType = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT,
 	};
 	struct pv_venus_resource *resource = NULL;
 	VkDeviceMemory made = VK_NULL_HANDLE;

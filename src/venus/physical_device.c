@@ -11,7 +11,7 @@ static void enter_physical_device(struct pv_venus_decoder *d, uint64_t id)
 {
 	struct pv_venus_context *context = d->context;
 	struct pv_venus_object_info info = {
-		.id = id, .type = PV_VENUS_PHYSICAL_DEVICE, .handle = PV_VENUS_HANDLE(context->physical_device)};
+	    .id = id, .type = PV_VENUS_PHYSICAL_DEVICE, .handle = PV_VENUS_HANDLE(context->physical_device)};
 	struct pv_venus_object *object;
 
 	pv_mutex_lock(&context->vulkan_lock);
@@ -68,8 +68,8 @@ void pv_venus_handle_vkEnumeratePhysicalDeviceGroups(struct pv_venus_decoder *d,
 	args->pPhysicalDeviceGroupProperties[0].subsetAllocation = VK_FALSE;
 }
 
-void pv_venus_handle_vkEnumerateDeviceExtensionProperties(struct pv_venus_decoder *d,
-							  struct pv_venus_args_vkEnumerateDeviceExtensionProperties *args)
+void pv_venus_handle_vkEnumerateDeviceExtensionProperties(
+    struct pv_venus_decoder *d, struct pv_venus_args_vkEnumerateDeviceExtensionProperties *args)
 {
 	const struct pv_venus_host_device *host = d->context->host_device;
 	uint32_t written;
@@ -103,8 +103,8 @@ void pv_venus_handle_vkGetPhysicalDeviceMemoryProperties(struct pv_venus_decoder
 	*args->pMemoryProperties = d->context->host_device->memory;
 }
 
-void pv_venus_handle_vkGetPhysicalDeviceMemoryProperties2(struct pv_venus_decoder *d,
-							  struct pv_venus_args_vkGetPhysicalDeviceMemoryProperties2 *args)
+void pv_venus_handle_vkGetPhysicalDeviceMemoryProperties2(
+    struct pv_venus_decoder *d, struct pv_venus_args_vkGetPhysicalDeviceMemoryProperties2 *args)
 {
 	/* For the budget in the chain, which changes. */
 	d->context->instance_fn.GetPhysicalDeviceMemoryProperties2(args->physicalDevice, args->pMemoryProperties);
@@ -118,19 +118,19 @@ static void mask_queue_family(const struct pv_venus_decoder *d, VkQueueFamilyPro
 }
 
 void pv_venus_handle_vkGetPhysicalDeviceQueueFamilyProperties(
-	struct pv_venus_decoder *d, struct pv_venus_args_vkGetPhysicalDeviceQueueFamilyProperties *args)
+    struct pv_venus_decoder *d, struct pv_venus_args_vkGetPhysicalDeviceQueueFamilyProperties *args)
 {
 	d->context->instance_fn.GetPhysicalDeviceQueueFamilyProperties(
-		args->physicalDevice, args->pQueueFamilyPropertyCount, args->pQueueFamilyProperties);
+	    args->physicalDevice, args->pQueueFamilyPropertyCount, args->pQueueFamilyProperties);
 	for (uint32_t i = 0; args->pQueueFamilyProperties && i < *args->pQueueFamilyPropertyCount; i++)
 		mask_queue_family(d, &args->pQueueFamilyProperties[i]);
 }
 
 void pv_venus_handle_vkGetPhysicalDeviceQueueFamilyProperties2(
-	struct pv_venus_decoder *d, struct pv_venus_args_vkGetPhysicalDeviceQueueFamilyProperties2 *args)
+    struct pv_venus_decoder *d, struct pv_venus_args_vkGetPhysicalDeviceQueueFamilyProperties2 *args)
 {
 	d->context->instance_fn.GetPhysicalDeviceQueueFamilyProperties2(
-		args->physicalDevice, args->pQueueFamilyPropertyCount, args->pQueueFamilyProperties);
+	    args->physicalDevice, args->pQueueFamilyPropertyCount, args->pQueueFamilyProperties);
 	for (uint32_t i = 0; args->pQueueFamilyProperties && i < *args->pQueueFamilyPropertyCount; i++)
 		mask_queue_family(d, &args->pQueueFamilyProperties[i].queueFamilyProperties);
 }

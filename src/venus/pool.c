@@ -170,7 +170,7 @@ void pv_venus_handle_vkResetDescriptorPool(struct pv_venus_decoder *d, struct pv
 {
 	drop_children(d, args->descriptorPool_object);
 	args->ret = pv_venus_device_of(args->device_object)
-			    ->fn.ResetDescriptorPool(args->device, args->descriptorPool, args->flags);
+			->fn.ResetDescriptorPool(args->device, args->descriptorPool, args->flags);
 }
 
 void pv_venus_handle_vkDestroyDescriptorPool(struct pv_venus_decoder *d,
@@ -181,5 +181,5 @@ void pv_venus_handle_vkDestroyDescriptorPool(struct pv_venus_decoder *d,
 	drop_children(d, args->descriptorPool_object);
 	if (args->descriptorPool)
 		pv_venus_device_of(args->device_object)
-			->fn.DestroyDescriptorPool(args->device, args->descriptorPool, NULL);
+		    ->fn.DestroyDescriptorPool(args->device, args->descriptorPool, NULL);
 }

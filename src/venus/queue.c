@@ -98,11 +98,11 @@ static bool take(struct pv_venus_decoder *d, struct pv_venus_device *device, str
 		 uint32_t ring_idx)
 {
 	struct pv_venus_timeline_params params = {
-		.context = d->context,
-		.device = device,
-		.queue = queue->handle,
-		.queue_lock = &queue->lock,
-		.ring_idx = ring_idx,
+	    .context = d->context,
+	    .device = device,
+	    .queue = queue->handle,
+	    .queue_lock = &queue->lock,
+	    .ring_idx = ring_idx,
 	};
 	struct pv_venus_timeline *timeline;
 	enum pv_status status;
@@ -119,7 +119,8 @@ static bool take(struct pv_venus_decoder *d, struct pv_venus_device *device, str
 	status = pv_venus_timeline_create(&params, &timeline);
 	if (status != PV_OK) {
 		pv_venus_fail(d, "VkDeviceQueueTimelineInfoMESA.ringIdx",
-			      status == PV_ERR_GUEST ? "it is 0, too large or bound already" : "out of memory", ring_idx);
+			      status == PV_ERR_GUEST ? "it is 0, too large or bound already" : "out of memory",
+			      ring_idx);
 		return false;
 	}
 	pv_mutex_lock(&queue->lock);
@@ -131,8 +132,8 @@ static bool take(struct pv_venus_decoder *d, struct pv_venus_device *device, str
 void pv_venus_handle_vkGetDeviceQueue2(struct pv_venus_decoder *d, struct pv_venus_args_vkGetDeviceQueue2 *args)
 {
 	struct pv_venus_device *device = pv_venus_device_of(args->device_object);
-	const VkDeviceQueueTimelineInfoMESA *timeline_info = pv_venus_chain_find(
-		args->pQueueInfo->pNext, VK_STRUCTURE_TYPE_DEVICE_QUEUE_TIMELINE_INFO_MESA);
+	const VkDeviceQueueTimelineInfoMESA *timeline_info =
+	    pv_venus_chain_find(args->pQueueInfo->pNext, VK_STRUCTURE_TYPE_DEVICE_QUEUE_TIMELINE_INFO_MESA);
 	struct pv_venus_queue *queue = find(device, args->pQueueInfo);
 
 	pv_venus_check_new_id(d, args->pQueue_id, "vkGetDeviceQueue2.pQueue");
@@ -175,7 +176,7 @@ void pv_venus_handle_vkQueueSubmit(struct pv_venus_decoder *d, struct pv_venus_a
 	(void)d;
 	lock_for_submit(queue);
 	args->ret = pv_venus_device_of(args->queue_object)
-			    ->fn.QueueSubmit(args->queue, args->submitCount, args->pSubmits, args->fence);
+			->fn.QueueSubmit(args->queue, args->submitCount, args->pSubmits, args->fence);
 	pv_mutex_unlock(&queue->lock);
 }
 
@@ -198,7 +199,7 @@ void pv_venus_handle_vkQueueBindSparse(struct pv_venus_decoder *d, struct pv_ven
 	(void)d;
 	lock_for_submit(queue);
 	args->ret = pv_venus_device_of(args->queue_object)
-			    ->fn.QueueBindSparse(args->queue, args->bindInfoCount, args->pBindInfo, args->fence);
+			->fn.QueueBindSparse(args->queue, args->bindInfoCount, args->pBindInfo, args->fence);
 	pv_mutex_unlock(&queue->lock);
 }
 
@@ -206,12 +207,12 @@ VkResult pv_venus_queue_submit_empty(struct pv_venus_device *device, VkSemaphore
 {
 	VkPipelineStageFlags stages = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
 	VkSubmitInfo info = {
-		.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
-		.waitSemaphoreCount = wait ? 1 : 0,
-		.pWaitSemaphores = &wait,
-		.pWaitDstStageMask = &stages,
-		.signalSemaphoreCount = signal ? 1 : 0,
-		.pSignalSemaphores = &signal,
+	    .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
+	    .waitSemaphoreCount = wait ? 1 : 0,
+	    .pWaitSemaphores = &wait,
+	    .pWaitDstStageMask = &stages,
+	    .signalSemaphoreCount = signal ? 1 : 0,
+	    .pSignalSemaphores = &signal,
 	};
 	struct pv_venus_queue *queue = device->queues;
 	VkResult result;

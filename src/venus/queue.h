@@ -17,7 +17,7 @@ struct pv_venus_queue {
 	struct pv_mutex lock;
 	/* Guarded by it. NULL: the guest has not asked for the queue yet. */
 	struct pv_venus_timeline *timeline;
-	bool taken; /* the guest has it */
+	bool taken;                  /* the guest has it */
 	struct pv_venus_queue *next; /* of the device's list, or the context's free ones */
 };
 

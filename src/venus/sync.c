@@ -134,11 +134,11 @@ void pv_venus_handle_vkImportSemaphoreResourceMESA(struct pv_venus_decoder *d,
 	if (device->import_semaphore) {
 		/* A sync file of -1 is one that has signalled. */
 		VkImportSemaphoreFdInfoKHR info = {
-			.sType = VK_STRUCTURE_TYPE_IMPORT_SEMAPHORE_FD_INFO_KHR,
-			.semaphore = semaphore,
-			.flags = VK_SEMAPHORE_IMPORT_TEMPORARY_BIT,
-			.handleType = VK_EXTERNAL_SEMAPHORE_HANDLE_TYPE_SYNC_FD_BIT,
-			.fd = -1,
+		    .sType = VK_STRUCTURE_TYPE_IMPORT_SEMAPHORE_FD_INFO_KHR,
+		    .semaphore = semaphore,
+		    .flags = VK_SEMAPHORE_IMPORT_TEMPORARY_BIT,
+		    .handleType = VK_EXTERNAL_SEMAPHORE_HANDLE_TYPE_SYNC_FD_BIT,
+		    .fd = -1,
 		};
 
 		result = device->import_semaphore(args->device, &info);
