@@ -164,6 +164,20 @@ def verb_fuzz(arguments):
             run(check.fuzz_command(program, options.seconds, BUILD / "crashes"), env={**os.environ, **check.SANITIZERS})
 
 
+def verb_gen(arguments):
+    parser = argparse.ArgumentParser(prog="./run gen", description="Generate the Venus codec (into build/), compare it with "
+                                     "gen/golden/, and print what it covers.")
+    parser.add_argument("--registry", metavar="VK_XML", help="a Vulkan registry other than the environment's; nothing is written")
+    parser.add_argument("--update-golden", action="store_true", help="make what is generated now the expected")
+    options = parser.parse_args(arguments)
+    generator = [sys.executable, str(TOP / "gen/generate.py"), options.registry or "/usr/share/vulkan/registry/vk.xml"]
+    more = ["--update-golden"] if options.update_golden else []
+    if not options.registry:
+        more.append(str(BUILD / "src/venus/generated"))
+    run([*generator, "--report", *more])
+    run([sys.executable, str(TOP / "gen/tests/test_gen.py"), generator[2]])
+
+
 def verb_bench(arguments):
     names = sorted(path.stem for path in (TOP / "bench").glob("*.py") if not path.stem.startswith("_"))
     if not arguments or arguments[0] not in names:
@@ -257,7 +271,7 @@ def run_guest(vm, options, command):
 
 
 VERBS = {"bench": verb_bench, "build": verb_build, "check": verb_check, "demo": verb_demo, "fmt": verb_fmt, "fuzz": verb_fuzz,
-         "guest": verb_guest, "test": verb_test}
+         "gen": verb_gen, "guest": verb_guest, "test": verb_test}
 
 
 def main():

@@ -378,8 +378,8 @@ NOT_CHAINED = {
 # Unions without an enumeration: the selector is the member's number.
 UNIONS = ("VkClearColorValue", "VkClearValue", "VkDeviceOrHostAddressKHR", "VkDeviceOrHostAddressConstKHR")
 
-# Members that may be NULL whatever the newest registry says: older ones had them optional.
-OPTIONAL = ("pName",)
+# What may be NULL whatever this registry says: others have it optional.
+OPTIONAL = ("pName", "pSampleMask", "ppEnabledLayerNames")
 # Output parameters whose value is sent as well.
 INOUT = ("pIndex",)
 # vk.xml has the outer length only.
