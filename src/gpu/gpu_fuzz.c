@@ -1,38 +1,45 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A hostile driver against the device core with its real 2D renderer and two displays: sequences of virtio-gpu
- * commands, most of them nearly right, mixed with resets, memory that goes away and heads that change. The rings
- * themselves are sound here (virtq_fuzz.c breaks those), so every request must be answered once, in the specification's
- * words. The real renderer and a real display are wanted, so that this test, unlike the code beside it, includes from
- * below.
+ * A hostile driver against the device core with its real 2D renderer, a 3D renderer that answers late and in any order,
+ * and two displays: sequences of virtio-gpu commands, most of them nearly right, mixed with resets, memory that goes
+ * away and heads that change. The rings themselves are sound here (virtq_fuzz.c breaks those), so every request must be
+ * answered once, in the specification's words. The 3D renderer checks that it is asked for nothing that
+ * src/gpu/renderer.h rules out, and that a blob's range of the window is its own and empty. The real renderer and a
+ * real display are wanted, so that this test, unlike the code beside it, includes from below.
  *
  * Input: a sequence of steps, each one byte and its operands. Small numbers are one byte, see number().
  */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "display/png.h"
 #include "gpu/gpu.h"
 #include "gpu/protocol.h"
+#include "mux/mux.h"
 #include "render2d/render2d.h"
 
 #define MAX_STEPS      200
 #define MAX_HOST_BYTES (1u << 20)
-#define RING_SIZE      8
+#define RING_SIZE      32
 #define RAM_BYTES      (64u << 10)
+#define WINDOW_BYTES   (2u << 20)
 #define HIGH_ADDR      0x200000000ull
 #define HIGH_BYTES     4096u
 #define RING_ADDR      0x40000000ull
-#define RING_BYTES     16384u
-/* In the ring region: two queues' rings, then one command and its answer. */
-#define QUEUE_BYTES       1024ull
-#define COMMAND_OFFSET    (2 * QUEUE_BYTES)
+#define RING_BYTES     (QUEUES_BYTES + NR_GROUPS * GROUP_BYTES)
+/* In the ring region: two queues' rings, then the groups: one command and its answer each, and 4 descriptors. */
+#define QUEUE_BYTES       2048ull
+#define QUEUES_BYTES      (2 * QUEUE_BYTES)
+#define AVAIL_OFFSET      512u
+#define USED_OFFSET       1024u
+#define NR_GROUPS         8u
+#define GROUP_BYTES       (COMMAND_MAX_BYTES + ANSWER_MAX_BYTES)
 #define COMMAND_MAX_BYTES 8192u
-#define ANSWER_OFFSET     (COMMAND_OFFSET + COMMAND_MAX_BYTES)
-#define ANSWER_MAX_BYTES  2048u
+#define ANSWER_MAX_BYTES  4224u
 
 #define UNTOUCHED 0xee
 static uint8_t untouched[ANSWER_MAX_BYTES];
@@ -166,14 +173,378 @@ static const struct pv_display_ops watcher_ops = {
     .query_outputs = watcher_query_outputs,
 };
 
+/* ---- A 3D renderer ---- */
+
+#define FAKE_MAX    64
+#define PATTERN     0xa5
+#define EDGE_BYTES  64u
+#define NO_RESOURCE 0xffffffffu
+
+struct fake_resource {
+	uint32_t id; /* 0: free */
+	uint64_t size_bytes, offset;
+	bool mapped;
+};
+
+struct fake_pending {
+	uint64_t id; /* 0: free */
+	bool is_fence;
+	uint32_t ctx_id;
+	uint32_t unmaps; /* a resource, when done */
+	bool gone;       /* the context ended: errors only */
+};
+
+struct fake_3d {
+	struct pv_renderer base;
+	struct input *in;
+	bool late;
+	uint8_t *window;
+	struct fake_resource resources[FAKE_MAX];
+	struct fake_pending pending[FAKE_MAX];
+	uint32_t contexts[FAKE_MAX];
+};
+
+static struct fake_3d *to_fake(struct pv_renderer *renderer)
+{
+	return PV_CONTAINER_OF(renderer, struct fake_3d, base);
+}
+
+static struct fake_resource *fake_find(struct fake_3d *f, uint32_t id)
+{
+	for (size_t i = 0; i < FAKE_MAX; i++)
+		if (f->resources[i].id == id)
+			return &f->resources[i];
+	return NULL;
+}
+
+static bool fake_has_context(const struct fake_3d *f, uint32_t ctx_id)
+{
+	for (size_t i = 0; i < FAKE_MAX; i++)
+		if (ctx_id && f->contexts[i] == ctx_id)
+			return true;
+	return false;
+}
+
+static bool fake_put_off(struct fake_3d *f, struct fake_pending pending)
+{
+	for (size_t i = 0; i < FAKE_MAX; i++)
+		if (f->pending[i].id == 0) {
+			f->pending[i] = pending;
+			return true;
+		}
+	return false;
+}
+
+static enum pv_status fake_take(struct fake_3d *f, uint64_t op_id, uint32_t ctx_id)
+{
+	static const enum pv_status failures[] = {PV_ERR_GUEST, PV_ERR_NO_MEMORY, PV_ERR_HOST, PV_ERR_UNSUPPORTED};
+	uint8_t b = byte(f->in);
+
+	if (b >= 0xf0)
+		return failures[b & 3];
+	if (f->late && (b & 1) && fake_put_off(f, (struct fake_pending){.id = op_id, .ctx_id = ctx_id}))
+		return PV_PENDING;
+	return PV_OK;
+}
+
+static void fake_unmapped(struct fake_resource *resource, uint8_t *window)
+{
+	uint64_t edge = pv_min_u64(resource->size_bytes, EDGE_BYTES);
+	const uint8_t *first = window + resource->offset, *last = first + resource->size_bytes - edge;
+
+	for (uint64_t i = 0; i < edge; i++)
+		check(first[i] == PATTERN && last[i] == PATTERN);
+	resource->mapped = false;
+}
+
+/* Reports one of what is pending; false: there is nothing. */
+static bool fake_settle_one(struct fake_3d *f)
+{
+	size_t start = byte(f->in);
+
+	for (size_t i = 0; i < FAKE_MAX; i++) {
+		struct fake_pending *p = &f->pending[(start + i) % FAKE_MAX], done = *p;
+
+		if (p->id == 0)
+			continue;
+		p->id = 0;
+		if (done.is_fence) {
+			f->base.events.fence_signalled(f->base.events.user, done.id);
+			return true;
+		}
+		struct fake_resource *resource = done.unmaps == NO_RESOURCE ? NULL : fake_find(f, done.unmaps);
+		if (resource && done.unmaps && resource->mapped)
+			fake_unmapped(resource, f->window);
+		f->base.events.op_done(f->base.events.user, done.id,
+				       done.gone || byte(f->in) >= 0xe0 ? PV_ERR_GUEST : PV_OK);
+		return true;
+	}
+	return false;
+}
+
+static void fake_destroy(struct pv_renderer *renderer)
+{
+	struct fake_3d *f = to_fake(renderer);
+
+	for (size_t i = 0; i < FAKE_MAX; i++)
+		check(f->resources[i].id == 0 && f->contexts[i] == 0);
+	munmap(f->window, WINDOW_BYTES);
+	free(f);
+}
+
+static enum pv_status fake_create(struct pv_renderer *renderer, uint64_t op_id, const struct pv_resource_info *info)
+{
+	struct fake_3d *f = to_fake(renderer);
+	struct fake_resource *slot = fake_find(f, 0);
+
+	check(info->kind != PV_RESOURCE_2D && info->kind != PV_RESOURCE_GUEST_BLOB);
+	check(info->id && !fake_find(f, info->id));
+	check(info->kind == PV_RESOURCE_3D || fake_has_context(f, info->ctx_id));
+	if (!slot)
+		return PV_ERR_NO_MEMORY;
+	enum pv_status status = fake_take(f, op_id, info->ctx_id);
+	if (status <= PV_PENDING)
+		*slot = (struct fake_resource){.id = info->id, .size_bytes = info->size_bytes};
+	return status;
+}
+
+static void fake_resource_destroy(struct pv_renderer *renderer, uint32_t id)
+{
+	struct fake_resource *resource = fake_find(to_fake(renderer), id);
+
+	check(id && resource && !resource->mapped);
+	resource->id = 0;
+}
+
+static enum pv_status fake_backing(struct pv_renderer *renderer, uint64_t op_id, uint32_t id,
+				   const struct pv_guest_span *spans, size_t nr_spans)
+{
+	(void)op_id, (void)spans, (void)nr_spans;
+	check(fake_find(to_fake(renderer), id));
+	return byte(to_fake(renderer)->in) >= 0xf0 ? PV_ERR_NO_MEMORY : PV_OK;
+}
+
+static void fake_no_backing(struct pv_renderer *renderer, uint32_t id)
+{
+	check(fake_find(to_fake(renderer), id));
+}
+
+static enum pv_status fake_get_frame(struct pv_renderer *renderer, uint32_t id, const struct pv_blob_layout *layout,
+				     struct pv_frame **out)
+{
+	check(fake_find(to_fake(renderer), id));
+	if (byte(to_fake(renderer)->in) & 1)
+		return PV_ERR_UNSUPPORTED;
+	return pv_frame_create(layout ? layout->width : 64, layout ? layout->height : 64, PV_GPU_FORMAT_B8G8R8X8, out);
+}
+
+static void fake_fence(struct pv_renderer *renderer, uint64_t fence_id, uint32_t ctx_id, uint32_t ring_idx)
+{
+	struct fake_3d *f = to_fake(renderer);
+
+	(void)ring_idx;
+	check(fake_has_context(f, ctx_id));
+	if (!f->late || !(byte(f->in) & 1) ||
+	    !fake_put_off(f, (struct fake_pending){.id = fence_id, .is_fence = true, .ctx_id = ctx_id}))
+		renderer->events.fence_signalled(renderer->events.user, fence_id);
+}
+
+static void fake_reset(struct pv_renderer *renderer)
+{
+	struct fake_3d *f = to_fake(renderer);
+
+	for (size_t i = 0; i < FAKE_MAX; i++)
+		check(f->resources[i].id == 0 && f->contexts[i] == 0);
+	/* Late answers must find nothing. */
+	for (size_t i = 0; i < FAKE_MAX; i++)
+		if (f->pending[i].id)
+			f->base.events.op_done(f->base.events.user, f->pending[i].id, PV_OK);
+	memset(f->pending, 0, sizeof(f->pending));
+}
+
+static enum pv_status fake_set_window(struct pv_renderer *renderer, int fd, uint64_t size_bytes)
+{
+	check(size_bytes == WINDOW_BYTES);
+	to_fake(renderer)->window = mmap(NULL, WINDOW_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	check(to_fake(renderer)->window != MAP_FAILED);
+	return PV_OK;
+}
+
+static bool fake_capset_info(struct pv_renderer *renderer, uint32_t index, struct pv_capset_info *out)
+{
+	(void)renderer;
+	*out = (struct pv_capset_info){.id = index + 4, .max_size_bytes = index ? PV_GPU_MAX_CAPSET_BYTES : 160};
+	return index < 2;
+}
+
+static enum pv_status fake_capset(struct pv_renderer *renderer, uint32_t id, uint32_t version, void *buf, size_t *len)
+{
+	(void)renderer;
+	if (version != 0)
+		return PV_ERR_GUEST;
+	check((id == 4 || id == 5) && *len == PV_GPU_MAX_CAPSET_BYTES);
+	*len = id == 5 ? PV_GPU_MAX_CAPSET_BYTES : 160;
+	memset(buf, 1, *len);
+	return PV_OK;
+}
+
+static enum pv_status fake_context_create(struct pv_renderer *renderer, uint64_t op_id, uint32_t ctx_id,
+					  uint32_t capset_id, const char *name)
+{
+	struct fake_3d *f = to_fake(renderer);
+
+	(void)capset_id;
+	check(ctx_id && !fake_has_context(f, ctx_id) && strlen(name) <= PV_GPU_CONTEXT_NAME_BYTES);
+	enum pv_status status = fake_take(f, op_id, ctx_id);
+	for (size_t i = 0; i < FAKE_MAX && status == PV_OK; i++)
+		if (f->contexts[i] == 0) {
+			f->contexts[i] = ctx_id;
+			return status;
+		}
+	/* Creation is never late here, so that who owns a context is known. */
+	for (size_t i = 0; i < FAKE_MAX && status == PV_PENDING; i++)
+		if (f->pending[i].id == op_id)
+			f->pending[i].id = 0;
+	return PV_ERR_NO_MEMORY;
+}
+
+static void fake_context_destroy(struct pv_renderer *renderer, uint32_t ctx_id)
+{
+	struct fake_3d *f = to_fake(renderer);
+
+	check(fake_has_context(f, ctx_id));
+	for (size_t i = 0; i < FAKE_MAX; i++)
+		if (f->contexts[i] == ctx_id)
+			f->contexts[i] = 0;
+	for (size_t i = 0; i < FAKE_MAX; i++) {
+		struct fake_pending done = f->pending[i];
+
+		if (done.id == 0 || done.ctx_id != ctx_id)
+			continue;
+		f->pending[i].id = 0;
+		struct fake_resource *resource = done.unmaps == NO_RESOURCE ? NULL : fake_find(f, done.unmaps);
+		if (resource && done.unmaps && resource->mapped)
+			fake_unmapped(resource, f->window);
+		if (done.is_fence)
+			f->base.events.fence_signalled(f->base.events.user, done.id);
+		else
+			f->base.events.op_done(f->base.events.user, done.id, PV_ERR_GUEST);
+	}
+}
+
+static enum pv_status fake_attach(struct pv_renderer *renderer, uint64_t op_id, uint32_t ctx_id, uint32_t id)
+{
+	struct fake_3d *f = to_fake(renderer);
+
+	check(fake_has_context(f, ctx_id) && fake_find(f, id));
+	return fake_take(f, op_id, ctx_id);
+}
+
+static void fake_detach(struct pv_renderer *renderer, uint32_t ctx_id, uint32_t id)
+{
+	check(fake_has_context(to_fake(renderer), ctx_id) && fake_find(to_fake(renderer), id));
+}
+
+static enum pv_status fake_submit(struct pv_renderer *renderer, uint64_t op_id, uint32_t ctx_id, const void *commands,
+				  size_t len)
+{
+	static uint8_t copy[COMMAND_MAX_BYTES];
+
+	check(fake_has_context(to_fake(renderer), ctx_id) && len <= sizeof(copy));
+	memcpy(copy, commands, len);
+	return fake_take(to_fake(renderer), op_id, ctx_id);
+}
+
+static enum pv_status fake_blob_map(struct pv_renderer *renderer, uint64_t op_id, uint32_t id, uint64_t offset)
+{
+	struct fake_3d *f = to_fake(renderer);
+	struct fake_resource *resource = fake_find(f, id);
+
+	check(resource && !resource->mapped && offset % 4096 == 0);
+	check(pv_range_fits(offset, resource->size_bytes, WINDOW_BYTES));
+	for (size_t i = 0; i < FAKE_MAX; i++) {
+		const struct fake_resource *other = &f->resources[i];
+
+		check(!other->id || !other->mapped || offset + resource->size_bytes <= other->offset ||
+		      other->offset + other->size_bytes <= offset);
+	}
+	uint64_t edge = pv_min_u64(resource->size_bytes, EDGE_BYTES);
+	uint8_t *first = f->window + offset, *last = first + resource->size_bytes - edge;
+	for (uint64_t i = 0; i < edge; i++)
+		check(first[i] == 0 && last[i] == 0);
+	enum pv_status status = fake_take(f, op_id, 0);
+	if (status > PV_PENDING)
+		return status;
+	memset(first, PATTERN, edge);
+	memset(last, PATTERN, edge);
+	resource->mapped = status == PV_OK; /* a pending one may fail */
+	resource->offset = offset;
+	return status;
+}
+
+static enum pv_status fake_blob_unmap(struct pv_renderer *renderer, uint64_t op_id, uint32_t id)
+{
+	struct fake_3d *f = to_fake(renderer);
+	struct fake_resource *resource = fake_find(f, id);
+
+	check(op_id == 0 || resource);
+	if (op_id != 0 && f->late && (byte(f->in) & 1) &&
+	    fake_put_off(f, (struct fake_pending){.id = op_id, .unmaps = id}))
+		return PV_PENDING;
+	if (resource && resource->mapped)
+		fake_unmapped(resource, f->window);
+	return PV_OK;
+}
+
+static enum pv_status fake_transfer_3d(struct pv_renderer *renderer, uint64_t op_id,
+				       const struct pv_transfer_3d *transfer)
+{
+	check(fake_find(to_fake(renderer), transfer->resource_id));
+	return fake_take(to_fake(renderer), op_id, 0);
+}
+
+static const struct pv_renderer_ops fake_3d_ops = {
+    .name = "fake",
+    .destroy = fake_destroy,
+    .resource_create = fake_create,
+    .resource_destroy = fake_resource_destroy,
+    .attach_backing = fake_backing,
+    .detach_backing = fake_no_backing,
+    .get_frame = fake_get_frame,
+    .create_fence = fake_fence,
+    .reset = fake_reset,
+    .set_window = fake_set_window,
+    .capset_info = fake_capset_info,
+    .capset = fake_capset,
+    .context_create = fake_context_create,
+    .context_destroy = fake_context_destroy,
+    .context_attach = fake_attach,
+    .context_detach = fake_detach,
+    .submit = fake_submit,
+    .blob_map = fake_blob_map,
+    .blob_unmap = fake_blob_unmap,
+    .transfer_3d = fake_transfer_3d,
+};
+
 /* The machine around the device. */
+
+/* One request's place in memory and in the ring. */
+struct group {
+	bool in_flight;
+	uint32_t queue, len, room;
+};
+
 struct bench {
 	struct input in;
 	struct pv_loop *loop;
 	struct pv_gpu *gpu;
 	struct pv_display *png;
 	struct watcher *watcher;
+	struct fake_3d *fake;
 	uint8_t *ram, *high, *rings;
+	struct group groups[NR_GROUPS];
+	size_t group; /* of the command that is being made */
+	uint16_t collected[PV_GPU_NR_QUEUES];
 	struct pv_guest_map *map, *without_high, *rings_only;
 	uint16_t avail[PV_GPU_NR_QUEUES];
 	bool rings_visible;
@@ -218,10 +589,13 @@ static void start_queue(struct bench *b, uint32_t queue)
 {
 	const uint64_t at = RING_ADDR + queue * QUEUE_BYTES;
 	const struct pv_virtq_layout layout = {
-	    .size = RING_SIZE, .desc_addr = at, .avail_addr = at + 256, .used_addr = at + 512};
+	    .size = RING_SIZE, .desc_addr = at, .avail_addr = at + AVAIL_OFFSET, .used_addr = at + USED_OFFSET};
 
 	memset(b->rings + queue * QUEUE_BYTES, 0, QUEUE_BYTES);
-	b->avail[queue] = 0;
+	b->avail[queue] = b->collected[queue] = 0;
+	for (size_t i = 0; i < NR_GROUPS; i++)
+		if (b->groups[i].queue == queue)
+			b->groups[i].in_flight = false;
 	check(pv_gpu_queue_start(b->gpu, queue, &layout, 0) == PV_OK);
 }
 
@@ -250,58 +624,122 @@ static void set_descriptor(struct bench *b, uint32_t queue, uint16_t slot, uint6
 	memcpy(desc + 14, &next, 2);
 }
 
-/* One request through the queue: a command of `len` bytes at COMMAND_OFFSET, cut in two at `split`, and room for the
- * answer. */
-static void request(struct bench *b, uint32_t queue, uint32_t len, uint32_t split, uint32_t room)
+static uint8_t *command_of(const struct bench *b, size_t group)
+{
+	return b->rings + QUEUES_BYTES + group * GROUP_BYTES;
+}
+
+static uint8_t *answer_of(const struct bench *b, size_t group)
+{
+	return command_of(b, group) + COMMAND_MAX_BYTES;
+}
+
+static void check_answer(const struct bench *b, size_t index, uint32_t written)
+{
+	const struct group *group = &b->groups[index];
+	const uint8_t *bytes = answer_of(b, index);
+	struct pv_gpu_ctrl_hdr answer;
+	uint32_t flags = 0;
+	uint64_t fence_id;
+
+	check(written <= group->room);
+	check(memcmp(bytes + group->room, untouched, ANSWER_MAX_BYTES - group->room) == 0);
+	if (written == 0)
+		return;
+	check(written >= sizeof(answer));
+	memcpy(&answer, bytes, sizeof(answer));
+	check((answer.type >= PV_GPU_RESP_OK_NODATA && answer.type <= PV_GPU_RESP_OK_MAP_INFO) ||
+	      (answer.type >= PV_GPU_RESP_ERR_UNSPEC && answer.type <= PV_GPU_RESP_ERR_INVALID_PARAMETER));
+	memcpy(&flags, command_of(b, index) + 4, 4);
+	memcpy(&fence_id, command_of(b, index) + 8, 8);
+	if (group->len >= sizeof(answer) && (flags & PV_GPU_FLAG_FENCE))
+		check((answer.flags & PV_GPU_FLAG_FENCE) && answer.fence_id == fence_id);
+}
+
+/* Takes the answers that are there: each to a request in flight, once. */
+static void collect(struct bench *b)
+{
+	for (uint32_t queue = 0; queue < PV_GPU_NR_QUEUES; queue++) {
+		const uint8_t *used_ring = b->rings + queue * QUEUE_BYTES + USED_OFFSET;
+		uint16_t used;
+
+		memcpy(&used, used_ring + 2, 2);
+		check((uint16_t)(used - b->collected[queue]) <= NR_GROUPS);
+		for (; b->collected[queue] != used; b->collected[queue]++) {
+			uint32_t elem[2];
+
+			memcpy(elem, used_ring + 4 + 8 * (size_t)(b->collected[queue] % RING_SIZE), 8);
+			check(elem[0] % 4 == 0 && elem[0] / 4 < NR_GROUPS);
+			struct group *group = &b->groups[elem[0] / 4];
+			check(group->in_flight && group->queue == queue);
+			group->in_flight = false;
+			check_answer(b, elem[0] / 4, elem[1]);
+		}
+	}
+}
+
+/* Until all is answered. */
+static void settle(struct bench *b)
+{
+	answer_outputs(b->watcher);
+	while (fake_settle_one(b->fake))
+		continue;
+	answer_outputs(b->watcher);
+	if (!b->rings_visible)
+		return;
+	collect(b);
+	for (size_t i = 0; i < NR_GROUPS; i++)
+		check(!b->groups[i].in_flight);
+}
+
+static size_t free_group(struct bench *b)
+{
+	for (int round = 0; round < 2; round++) {
+		for (size_t i = 0; i < NR_GROUPS; i++)
+			if (!b->groups[i].in_flight)
+				return i;
+		settle(b);
+		/* With the rings out of sight nothing can be answered: start anew. */
+		for (size_t i = 0; i < NR_GROUPS; i++)
+			b->groups[i].in_flight = false;
+	}
+	return 0;
+}
+
+/* One request through the queue: the group's command of `len` bytes, cut in two at `split`, and room for the answer. */
+static void request(struct bench *b, size_t index, uint32_t queue, uint32_t len, uint32_t split, uint32_t room)
 {
 	uint8_t *base = b->rings + queue * QUEUE_BYTES;
-	const uint64_t command = RING_ADDR + COMMAND_OFFSET;
-	uint16_t n = 0, used, head = 0;
-	uint32_t fence = 0;
-	uint64_t fence_id;
+	const uint64_t command = RING_ADDR + QUEUES_BYTES + index * GROUP_BYTES;
+	uint16_t head = (uint16_t)(index * 4), n = head;
 
 	if (!b->rings_visible)
 		return;
-	memcpy(&fence, b->rings + COMMAND_OFFSET + 4, 4);
-	memcpy(&fence_id, b->rings + COMMAND_OFFSET + 8, 8);
-	memset(b->rings + ANSWER_OFFSET, UNTOUCHED, ANSWER_MAX_BYTES);
+	memset(answer_of(b, index), UNTOUCHED, ANSWER_MAX_BYTES);
 	split = split < len ? split : len;
 	if (split > 0)
 		set_descriptor(b, queue, n++, command, split, 1);
 	set_descriptor(b, queue, n++, command + split, len - split, room ? 1 : 0);
 	if (room)
-		set_descriptor(b, queue, n, RING_ADDR + ANSWER_OFFSET, room, 2);
+		set_descriptor(b, queue, n, command + COMMAND_MAX_BYTES, room, 2);
+	b->groups[index] = (struct group){.in_flight = true, .queue = queue, .len = len, .room = room};
 
-	memcpy(base + 256 + 4 + 2 * (size_t)(b->avail[queue] % RING_SIZE), &head, 2);
+	memcpy(base + AVAIL_OFFSET + 4 + 2 * (size_t)(b->avail[queue] % RING_SIZE), &head, 2);
 	b->avail[queue]++;
-	memcpy(base + 256 + 2, &b->avail[queue], 2);
+	memcpy(base + AVAIL_OFFSET + 2, &b->avail[queue], 2);
 	pv_gpu_queue_notify(b->gpu, queue);
 	answer_outputs(b->watcher);
-
-	/* One request is too little for the core to put off any of it. */
-	memcpy(&used, base + 512 + 2, 2);
-	check(used == b->avail[queue]);
-	uint32_t elem[2];
-	memcpy(elem, base + 512 + 4 + 8 * (size_t)((uint16_t)(used - 1) % RING_SIZE), 8);
-	check(elem[0] == head && elem[1] <= room);
-	check(memcmp(b->rings + ANSWER_OFFSET + room, untouched, ANSWER_MAX_BYTES - room) == 0);
-	if (elem[1] == 0)
-		return;
-
-	struct pv_gpu_ctrl_hdr answer;
-	check(elem[1] >= sizeof(answer));
-	memcpy(&answer, b->rings + ANSWER_OFFSET, sizeof(answer));
-	check((answer.type >= PV_GPU_RESP_OK_NODATA && answer.type <= PV_GPU_RESP_OK_MAP_INFO) ||
-	      (answer.type >= PV_GPU_RESP_ERR_UNSPEC && answer.type <= PV_GPU_RESP_ERR_INVALID_PARAMETER));
-	if (len >= sizeof(answer) && (fence & PV_GPU_FLAG_FENCE))
-		check((answer.flags & PV_GPU_FLAG_FENCE) && answer.fence_id == fence_id);
+	collect(b);
+	/* One request is too little for the core to put off any of it; only the 3D renderer can. */
+	if (!b->fake->late)
+		settle(b);
 }
 
 static void put(struct bench *b, uint32_t *at, const void *bytes, uint32_t len)
 {
 	if (*at + len > COMMAND_MAX_BYTES)
 		return;
-	memcpy(b->rings + COMMAND_OFFSET + *at, bytes, len);
+	memcpy(command_of(b, b->group) + *at, bytes, len);
 	*at += len;
 }
 
@@ -310,8 +748,8 @@ static void put_u32(struct bench *b, uint32_t *at, uint32_t value)
 	put(b, at, &value, sizeof(value));
 }
 
-/* Fields behind the header: i = any number, r = resource id, h = scanout, f = format, 0 = zero, n = number of entries,
- * which follow. */
+/* Fields behind the header: i = any number, r = resource id, h = scanout, f = format, 0 = zero, 1 = one, n = number of
+ * entries, which follow, c = capability set, b, B = kind of blob, p = pages, z = number of bytes, which follow. */
 static const struct {
 	uint32_t type;
 	const char *fields;
@@ -334,9 +772,24 @@ static const struct {
     {PV_GPU_CMD_SET_SCANOUT_BLOB, "iiiihriif0s000i000"},
     {PV_GPU_CMD_UPDATE_CURSOR, "hii0rii0"},
     {PV_GPU_CMD_MOVE_CURSOR, "hii00000"},
+    {PV_GPU_CMD_CTX_CREATE, "ic0000000000000000"},
+    {PV_GPU_CMD_CTX_CREATE, "ic0000000000000000"},
+    {PV_GPU_CMD_CTX_DESTROY, ""},
+    {PV_GPU_CMD_CTX_ATTACH_RESOURCE, "r0"},
+    {PV_GPU_CMD_CTX_DETACH_RESOURCE, "r0"},
+    {PV_GPU_CMD_RESOURCE_CREATE_3D, "rififiiiiii0"},
+    {PV_GPU_CMD_TRANSFER_TO_HOST_3D, "iiiiiii0riii"},
+    {PV_GPU_CMD_TRANSFER_FROM_HOST_3D, "iiiiiii0riii"},
+    {PV_GPU_CMD_SUBMIT_3D, "z0"},
+    {PV_GPU_CMD_RESOURCE_CREATE_BLOB, "rB1Ni0p0"},
+    {PV_GPU_CMD_RESOURCE_CREATE_BLOB, "rB1Ni0p0"},
+    {PV_GPU_CMD_RESOURCE_MAP_BLOB, "r0p0"},
+    {PV_GPU_CMD_RESOURCE_MAP_BLOB, "r0p0"},
+    {PV_GPU_CMD_RESOURCE_UNMAP_BLOB, "r0"},
+    {PV_GPU_CMD_GET_CAPSET, "c0"},
 };
 
-static void put_field(struct bench *b, uint32_t *at, char kind, uint32_t *entries)
+static void put_field(struct bench *b, uint32_t *at, char kind, uint32_t *entries, uint32_t *bytes)
 {
 	static const uint32_t formats[] = {1, 2, 3, 4, 67, 68, 121, 134};
 	struct input *in = &b->in;
@@ -360,6 +813,27 @@ static void put_field(struct bench *b, uint32_t *at, char kind, uint32_t *entrie
 		break;
 	case 's':
 		value = number(in) * 4;
+		break;
+	case '1':
+		value = 1;
+		break;
+	case 'c':
+		value = byte(in);
+		value = value < 0xf0 ? 4 + (value & 1) : number(in);
+		break;
+	case 'B':
+		value = byte(in);
+		value = value < 0xf0 ? 2 + (value & 1) : number(in);
+		break;
+	case 'p':
+		value = byte(in);
+		value = value < 0xe0 ? (value & 31) * 4096 : number(in);
+		break;
+	case 'z':
+		value = byte(in) * 16;
+		for (uint32_t i = 0; i < value; i += 16)
+			put(b, &(uint32_t){*at + 8 + i}, picture + i, 16);
+		*bytes = value;
 		break;
 	case 'n':
 	case 'N':
@@ -396,15 +870,18 @@ static void one_command(struct bench *b)
 	uint8_t how = byte(&b->in);
 	size_t which = byte(&b->in) % PV_ARRAY_LEN(commands);
 	uint32_t queue = commands[which].type >= PV_GPU_CMD_UPDATE_CURSOR ? PV_GPU_QUEUE_CURSOR : PV_GPU_QUEUE_CONTROL;
-	uint32_t at = 0, entries = 0, split = 0, room = ANSWER_MAX_BYTES;
+	uint32_t at = 0, entries = 0, bytes = 0, split = 0, room = ANSWER_MAX_BYTES;
 
+	b->group = free_group(b);
 	put_u32(b, &at, commands[which].type);
 	put_u32(b, &at, how & 1 ? PV_GPU_FLAG_FENCE : how & 2 ? number(&b->in) : 0);
 	put_u32(b, &at, how & 3 ? number(&b->in) : 0);
-	for (int i = 0; i < 3; i++)
-		put_u32(b, &at, how & 4 ? number(&b->in) : 0);
+	put_u32(b, &at, how & 4 ? number(&b->in) : 0);
+	put_u32(b, &at, how & 0x80 ? byte(&b->in) & 3 : 1);
+	put_u32(b, &at, how & 4 ? number(&b->in) : 0);
 	for (const char *f = commands[which].fields; *f; f++)
-		put_field(b, &at, *f, &entries);
+		put_field(b, &at, *f, &entries, &bytes);
+	at += bytes;
 	put_entries(b, &at, entries);
 
 	if (how & 8)
@@ -416,8 +893,8 @@ static void one_command(struct bench *b)
 	if ((how & 0x70) == 0x50)
 		queue = 1 - queue;
 	if ((how & 0x70) == 0x40)
-		b->rings[COMMAND_OFFSET + byte(&b->in) % (at ? at : 1)] = byte(&b->in);
-	request(b, queue, at, split, room);
+		command_of(b, b->group)[byte(&b->in) % (at ? at : 1)] = byte(&b->in);
+	request(b, b->group, queue, at, split, room);
 }
 
 static void memory_goes_and_comes(struct bench *b)
@@ -508,6 +985,19 @@ static void step(struct bench *b)
 	case 0xf7:
 		b->watcher->answers_later = !b->watcher->answers_later;
 		break;
+	case 0xf9:
+		b->fake->late = !b->fake->late;
+		if (!b->fake->late)
+			settle(b);
+		break;
+	case 0xfa:
+		(void)fake_settle_one(b->fake);
+		if (b->rings_visible)
+			collect(b);
+		break;
+	case 0xfb:
+		settle(b);
+		break;
 	case 0xf8:
 		pv_gpu_get_stats(b->gpu, &stats);
 		check(stats.host_bytes <= MAX_HOST_BYTES);
@@ -518,16 +1008,24 @@ static void step(struct bench *b)
 	}
 }
 
-static struct pv_gpu *make_gpu(struct pv_loop *loop)
+static struct pv_gpu *make_gpu(struct bench *b)
 {
+	struct pv_renderer *plain, *children[1];
 	struct pv_gpu_params params = {
-	    .loop = loop,
+	    .loop = b->loop,
+	    .window_bytes = WINDOW_BYTES,
 	    .nr_outputs = 2,
 	    .outputs = {{.enabled = true, .width = 64, .height = 48}, {.enabled = true, .width = 32, .height = 32}},
 	    .max_host_bytes = MAX_HOST_BYTES};
 	struct pv_gpu *gpu;
 
-	check(pv_render2d_create(&params.take_renderer) == PV_OK);
+	b->fake = calloc(1, sizeof(*b->fake));
+	check(b->fake != NULL);
+	b->fake->base.ops = &fake_3d_ops;
+	b->fake->in = &b->in;
+	children[0] = &b->fake->base;
+	check(pv_render2d_create(&plain) == PV_OK);
+	check(pv_mux_create(plain, children, 1, &params.take_renderer) == PV_OK);
 	check(pv_gpu_create(&params, &gpu) == PV_OK);
 	pv_gpu_set_transport(gpu, &transport_ops, NULL);
 	return gpu;
@@ -559,7 +1057,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	b.without_high = make_map(&b, true, false);
 	b.rings_only = make_map(&b, false, false);
 
-	b.gpu = make_gpu(loop);
+	b.gpu = make_gpu(&b);
 	b.watcher->base.ops = &watcher_ops;
 	b.watcher->gpu = b.gpu;
 	pv_gpu_add_display(b.gpu, &b.watcher->base);
@@ -570,6 +1068,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	for (unsigned n = 0; n < MAX_STEPS && b.in.len > 0; n++)
 		step(&b);
 
+	settle(&b);
 	pv_gpu_destroy(b.gpu);
 	pv_loop_step(loop, 0);
 	pv_guest_map_unref(b.map);

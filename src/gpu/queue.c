@@ -377,6 +377,8 @@ uint16_t pv_gpu_queue_stop(struct pv_gpu *gpu, uint32_t index)
 		return 0;
 	struct pv_gpu_queue *queue = &gpu->queues[index];
 
+	unlink_ordered(gpu, index);
+	advance_ordered(gpu);
 	for (size_t i = 0; queue->pool && i < queue->virtq.layout.size; i++) {
 		if (queue->pool[i].id == 0)
 			continue;
@@ -386,8 +388,6 @@ uint16_t pv_gpu_queue_stop(struct pv_gpu *gpu, uint32_t index)
 	free(queue->pool);
 	queue->pool = queue->free = NULL;
 	gpu->stats.queue_running[index] = false;
-	unlink_ordered(gpu, index);
-	advance_ordered(gpu);
 	return pv_virtq_stop(&queue->virtq);
 }
 

@@ -93,6 +93,7 @@ struct pv_renderer_ops {
 
 	enum pv_status (*resource_create)(struct pv_renderer *renderer, uint64_t op_id,
 					  const struct pv_resource_info *info);
+	/* Also for one whose creation failed: then there may be no such resource. */
 	void (*resource_destroy)(struct pv_renderer *renderer, uint32_t resource_id);
 	/* `spans` is borrowed for the call; not checked against guest memory. */
 	enum pv_status (*attach_backing)(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id,
