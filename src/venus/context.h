@@ -16,8 +16,11 @@
 #include "venus/object.h"
 #include "venus/resource.h"
 
+struct pv_venus_control;
 struct pv_venus_device;
 struct pv_venus_host_device;
+struct pv_venus_mailbox;
+struct pv_venus_monitor;
 struct pv_venus_queue;
 struct pv_venus_ring;
 struct pv_venus_timeline;
@@ -49,20 +52,67 @@ struct pv_venus_context {
 	struct pv_venus_device *devices, *free_devices;
 	struct pv_venus_queue *free_queues;
 
-	/* ---- The rest is context.c's ---- */
-	/* Executes one command: pv_venus_execute(), or a test's own. Immutable. */
+	/* ---- context.c: immutable ---- */
+	char name[65];
+	/* Executes one command: pv_venus_execute(), or a test's own. */
 	void (*execute)(struct pv_venus_decoder *decoder);
+	struct pv_venus_mailbox *mailbox; /* to the device thread; outlives the context */
+	struct pv_venus_monitor *monitor; /* outlives the context */
+
+	/* ---- context.c: any thread ---- */
 	/* Set once and for ever when a stream cannot be trusted any more, or the context is given up. */
 	_Atomic bool lost;
 
-	/* A leaf. */
-	struct pv_mutex resources_lock;
+	struct pv_mutex resources_lock;                           /* a leaf */
 	struct pv_id_map resources PV_GUARDED_BY(resources_lock); /* counted struct pv_venus_resource */
 
-	/* A leaf. */
-	struct pv_mutex timelines_lock;
+	struct pv_mutex rings_lock; /* a leaf; also guards what the rings say it does */
+	struct pv_venus_ring *rings PV_GUARDED_BY(rings_lock);
+	uint32_t nr_rings PV_GUARDED_BY(rings_lock);
+
+	struct pv_mutex timelines_lock; /* a leaf */
 	struct pv_venus_timeline *timelines[PV_VENUS_MAX_TIMELINES] PV_GUARDED_BY(timelines_lock);
+
+	/* ---- control.c: the device thread's ---- */
+	struct pv_venus_control *control;
 };
+
+struct pv_venus_context_params {
+	uint32_t id;
+	const char *name; /* for people */
+	const struct pv_venus_host_device *host_device;
+	void (*execute)(struct pv_venus_decoder *decoder);
+	struct pv_venus_mailbox *mailbox;
+	struct pv_venus_monitor *monitor;
+};
+PV_MUST_USE enum pv_status pv_venus_context_create(const struct pv_venus_context_params *params,
+						   struct pv_venus_context **out);
+/*
+ * Any thread but a ring's. Waits for the rings to end, which are told to, and for the host's GPU: for long, perhaps.
+ * Everything is gone then but the context itself.
+ */
+void pv_venus_context_release(struct pv_venus_context *context);
+/* After pv_venus_context_release(), if it was used. NULL is fine. */
+void pv_venus_context_free(struct pv_venus_context *context);
+
+/*
+ * Any thread. The context's streams cannot be trusted, or nobody wants their results: its rings say FATAL and end, its
+ * control stream refuses. The first time it returns true.
+ */
+bool pv_venus_context_lose(struct pv_venus_context *context);
+/* The stream's thread: `decoder->failed` loses the context, with one line in the log that says why. */
+void pv_venus_context_fail(struct pv_venus_decoder *decoder);
+
+/* For a stream of `context`: its ring's, or (NULL) the control stream. Zeroed storage. */
+void pv_venus_decoder_init(struct pv_venus_decoder *decoder, struct pv_venus_context *context,
+			   struct pv_venus_ring *ring);
+void pv_venus_decoder_finish(struct pv_venus_decoder *decoder);
+
+/* Device thread. Takes a counted resource; one that is known under this id already stays, and PV_OK is returned. */
+PV_MUST_USE enum pv_status pv_venus_context_attach(struct pv_venus_context *context,
+						   struct pv_venus_resource *take_resource);
+/* Device thread. Unknown ids are harmless. Who uses it at this moment has a reference. */
+void pv_venus_context_detach(struct pv_venus_context *context, uint32_t id);
 
 /* vk's: before the context's first command. */
 void pv_venus_context_init_vulkan(struct pv_venus_context *context, const struct pv_venus_host_device *host_device);

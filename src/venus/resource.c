@@ -71,5 +71,33 @@ void pv_venus_resource_unref(struct pv_venus_resource *resource)
 	if (resource->fd >= 0)
 		munmap(resource->bytes, (size_t)resource->size_bytes);
 	pv_fd_close(&resource->fd);
+	if (resource->account) {
+		atomic_fetch_sub_explicit(&resource->account->bytes, resource->size_bytes, memory_order_relaxed);
+		pv_venus_account_unref(resource->account);
+	}
 	free(resource);
+}
+
+enum pv_status pv_venus_account_create(struct pv_venus_account **out)
+{
+	struct pv_venus_account *account = calloc(1, sizeof(*account));
+
+	if (!account)
+		return PV_ERR_NO_MEMORY;
+	atomic_init(&account->refs, 1);
+	*out = account;
+	return PV_OK;
+}
+
+void pv_venus_account_unref(struct pv_venus_account *account)
+{
+	if (account && atomic_fetch_sub_explicit(&account->refs, 1, memory_order_acq_rel) == 1)
+		free(account);
+}
+
+void pv_venus_resource_charge(struct pv_venus_resource *resource, struct pv_venus_account *account)
+{
+	atomic_fetch_add_explicit(&account->refs, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&account->bytes, resource->size_bytes, memory_order_relaxed);
+	resource->account = account;
 }

@@ -14,6 +14,14 @@ enum pv_venus_resource_kind {
 	PV_VENUS_RESOURCE_GUEST,  /* guest pages, contiguous in our address space; or not mapped at all */
 };
 
+/* What a context's shared memory takes on the host, whoever still holds it. Counted. Any thread. */
+struct pv_venus_account {
+	_Atomic uint32_t refs;
+	_Atomic uint64_t bytes;
+};
+PV_MUST_USE enum pv_status pv_venus_account_create(struct pv_venus_account **out);
+void pv_venus_account_unref(struct pv_venus_account *account);
+
 /* Immutable once others see it, but for the count. */
 struct pv_venus_resource {
 	_Atomic uint32_t refs;
@@ -24,6 +32,7 @@ struct pv_venus_resource {
 	uint8_t *bytes;
 	/* Owned: the memory as a file, mapped by others at offset 0; -1: part of the window. */
 	int fd;
+	struct pv_venus_account *account; /* counted; size_bytes are charged to it. NULL: none */
 };
 
 /*
@@ -34,6 +43,8 @@ PV_MUST_USE enum pv_status pv_venus_resource_create(enum pv_venus_resource_kind 
 /* One whose memory is not a file of its own: `bytes` (may be NULL) must outlive it. */
 PV_MUST_USE enum pv_status pv_venus_resource_wrap(enum pv_venus_resource_kind kind, uint64_t size_bytes, uint8_t *bytes,
 						  struct pv_venus_resource **out);
+/* Before others see it. */
+void pv_venus_resource_charge(struct pv_venus_resource *resource, struct pv_venus_account *account);
 /* Any thread. NULL is fine for unref. */
 struct pv_venus_resource *pv_venus_resource_ref(struct pv_venus_resource *resource);
 void pv_venus_resource_unref(struct pv_venus_resource *resource);

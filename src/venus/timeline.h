@@ -12,9 +12,17 @@
 
 #include "base/mutex.h"
 #include "venus/context.h"
+#include "venus/mailbox.h"
 
 struct pv_venus_device;
-struct pv_venus_fence;
+
+/* From whoever asks for it; `mail` is posted to the context's mailbox when it has signalled. */
+struct pv_venus_fence {
+	struct pv_venus_mail mail;
+	/* The timeline's. */
+	struct pv_venus_fence *next;
+	VkFence handle; /* NULL: there is nothing to wait for */
+};
 
 struct pv_venus_timeline_params {
 	struct pv_venus_context *context;
@@ -34,5 +42,11 @@ PV_MUST_USE enum pv_status pv_venus_timeline_create(const struct pv_venus_timeli
 void pv_venus_timeline_destroy(struct pv_venus_timeline *timeline);
 /* With the queue's lock held, before every submission to the queue. Costs one load when nothing is pending. */
 void pv_venus_timeline_submit_pending(struct pv_venus_timeline *timeline);
+
+/*
+ * Device thread. The fence signals when the work submitted so far on the timeline bound to ring_idx has ended. False:
+ * none is bound, the fence is untouched.
+ */
+bool pv_venus_timeline_add(struct pv_venus_context *context, uint32_t ring_idx, struct pv_venus_fence *fence);
 
 #endif

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/* Commands of the protocol itself: replies, nested streams, rings, and the order between rings and control stream. */
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "venus/control.h"
+#include "venus/decoder.h"
+#include "venus/generated/commands.h"
+#include "venus/ring.h"
+
+/* Inline data of a copy to an image is the largest there is. */
+#define MAX_NESTED_BYTES  (UINT64_C(512) << 20)
+#define KEEP_NESTED_BYTES (UINT64_C(16) << 20)
+
+/* Only these are small and quick enough for the device thread, and Mesa sends no others here. */
+bool pv_venus_is_control_command(uint32_t type)
+{
+	switch (type) {
+	case 178: /* vkSetReplyCommandStreamMESA */
+	case 179: /* vkSeekReplyCommandStreamMESA */
+	case 188: /* vkCreateRingMESA */
+	case 189: /* vkDestroyRingMESA */
+	case 190: /* vkNotifyRingMESA */
+	case 191: /* vkWriteRingExtraMESA */
+	case 251: /* vkSubmitVirtqueueSeqnoMESA */
+	case 253: /* vkWaitRingSeqnoMESA */
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* ---- Replies ---- */
+
+void pv_venus_handle_vkSetReplyCommandStreamMESA(struct pv_venus_decoder *d,
+						 struct pv_venus_args_vkSetReplyCommandStreamMESA *args)
+{
+	const VkCommandStreamDescriptionMESA *stream = args->pStream;
+	struct pv_venus_resource *resource = pv_venus_context_resource(d->context, stream->resourceId);
+
+	if (!resource || !resource->bytes || resource->kind != PV_VENUS_RESOURCE_SHM) {
+		pv_venus_fail(d, "VkCommandStreamDescriptionMESA.resourceId", "it is no shared memory of the context",
+			      stream->resourceId);
+		pv_venus_resource_unref(resource);
+		return;
+	}
+	if (!pv_range_fits(stream->offset, stream->size, resource->size_bytes)) {
+		pv_venus_fail(d, "VkCommandStreamDescriptionMESA.offset", "the range is not inside the resource",
+			      stream->offset);
+		pv_venus_resource_unref(resource);
+		return;
+	}
+	pv_venus_resource_unref(d->reply.resource);
+	d->reply = (struct pv_venus_reply){
+	    .begin = resource->bytes + stream->offset,
+	    .cursor = resource->bytes + stream->offset,
+	    .end = resource->bytes + stream->offset + stream->size,
+	    .resource = resource,
+	};
+}
+
+static void seek_reply(struct pv_venus_decoder *d, size_t position, const char *field)
+{
+	if (position > (size_t)(d->reply.end - d->reply.begin))
+		pv_venus_fail(d, field, "it is outside of the reply stream", position);
+	else if (d->reply.begin)
+		d->reply.cursor = d->reply.begin + position;
+}
+
+void pv_venus_handle_vkSeekReplyCommandStreamMESA(struct pv_venus_decoder *d,
+						  struct pv_venus_args_vkSeekReplyCommandStreamMESA *args)
+{
+	seek_reply(d, args->position, "position");
+}
+
+/* ---- Nested streams ---- */
+
+/* A private copy: the guest can change what it shares while we decode. */
+static const uint8_t *copy_nested(struct pv_venus_decoder *d, const VkCommandStreamDescriptionMESA *stream)
+{
+	struct pv_venus_ring *ring = d->ring;
+	struct pv_venus_resource *resource = pv_venus_context_resource(d->context, stream->resourceId);
+
+	if (!resource || !resource->bytes || resource->kind != PV_VENUS_RESOURCE_SHM)
+		pv_venus_fail(d, "VkCommandStreamDescriptionMESA.resourceId", "it is no shared memory of the context",
+			      stream->resourceId);
+	else if (!pv_range_fits(stream->offset, stream->size, resource->size_bytes))
+		pv_venus_fail(d, "VkCommandStreamDescriptionMESA.offset", "the range is not inside the resource",
+			      stream->offset);
+	else if (stream->size > MAX_NESTED_BYTES)
+		pv_venus_fail(d, "VkCommandStreamDescriptionMESA.size", "it is too large", stream->size);
+	if (!d->failed && ring->nested_bytes < stream->size) {
+		uint64_t room = stream->size < UINT64_C(64) << 10 ? UINT64_C(64) << 10 : stream->size * 3 / 2;
+
+		free(ring->nested_commands);
+		ring->nested_commands = malloc(room);
+		ring->nested_bytes = ring->nested_commands ? room : 0;
+		if (!ring->nested_commands)
+			pv_venus_fail(d, "VkCommandStreamDescriptionMESA.size", "the host has no memory", room);
+	}
+	if (!d->failed)
+		memcpy(ring->nested_commands, resource->bytes + stream->offset, stream->size);
+	pv_venus_resource_unref(resource);
+	return d->failed ? NULL : ring->nested_commands;
+}
+
+static void execute_nested(struct pv_venus_decoder *d, const uint8_t *commands, size_t len)
+{
+	d->cursor = commands;
+	d->end = commands + len;
+	d->nested = true;
+	while (d->cursor < d->end && !d->failed && !pv_venus_should_stop(d))
+		d->context->execute(d);
+	/* Of a failure it is the nested command that is named. */
+	if (!d->failed)
+		d->nested = false;
+}
+
+void pv_venus_handle_vkExecuteCommandStreamsMESA(struct pv_venus_decoder *d,
+						 struct pv_venus_args_vkExecuteCommandStreamsMESA *args)
+{
+	struct pv_venus_ring *ring = d->ring;
+	const uint8_t *cursor = d->cursor, *end = d->end;
+	uint32_t type = d->command_type, flags = d->command_flags;
+	struct pv_arena arena = d->arena;
+
+	if (!ring || d->nested) {
+		pv_venus_fail(d, "command",
+			      d->nested ? "a nested stream nests" : "it is not one for the control stream",
+			      args->streamCount);
+		return;
+	}
+	if (args->streamCount == 0) {
+		pv_venus_fail(d, "streamCount", "it is 0", 0);
+		return;
+	}
+	/* Our own arguments must live while other commands reset theirs. */
+	d->arena = ring->nested_arena;
+	for (uint32_t i = 0; i < args->streamCount && !d->failed; i++) {
+		const VkCommandStreamDescriptionMESA *stream = &args->pStreams[i];
+		const uint8_t *commands;
+
+		if (args->pReplyPositions)
+			seek_reply(d, args->pReplyPositions[i], "pReplyPositions");
+		if (stream->size == 0 || d->failed)
+			continue;
+		commands = copy_nested(d, stream);
+		if (commands)
+			execute_nested(d, commands, stream->size);
+	}
+	ring->nested_arena = d->arena;
+	d->arena = arena;
+	if (ring->nested_bytes > KEEP_NESTED_BYTES) {
+		free(ring->nested_commands);
+		ring->nested_commands = NULL;
+		ring->nested_bytes = 0;
+	}
+	if (d->failed)
+		return;
+	d->tombstone = false;
+	d->command_type = type;
+	d->command_flags = flags;
+	d->cursor = cursor;
+	d->end = end;
+}
+
+/* ---- Rings ---- */
+
+/* What concerns a ring from outside comes in the control stream. NULL: it does not, or there is no such ring. */
+static struct pv_venus_ring *find_ring(struct pv_venus_decoder *d, uint64_t id)
+{
+	struct pv_venus_ring *ring;
+
+	if (d->ring) {
+		pv_venus_fail(d, "command", "it is one for the control stream only", id);
+		return NULL;
+	}
+	ring = pv_venus_ring_find(d->context, id);
+	if (!ring)
+		pv_venus_fail(d, "ring", "there is no such ring", id);
+	return ring;
+}
+
+void pv_venus_handle_vkCreateRingMESA(struct pv_venus_decoder *d, struct pv_venus_args_vkCreateRingMESA *args)
+{
+	if (d->ring)
+		pv_venus_fail(d, "command", "it is one for the control stream only", args->ring);
+	else
+		pv_venus_ring_create(d, args->ring, args->pCreateInfo);
+}
+
+void pv_venus_handle_vkDestroyRingMESA(struct pv_venus_decoder *d, struct pv_venus_args_vkDestroyRingMESA *args)
+{
+	struct pv_venus_ring *ring = find_ring(d, args->ring);
+
+	if (ring)
+		pv_venus_control_destroy_ring(d->context->control, ring);
+}
+
+void pv_venus_handle_vkNotifyRingMESA(struct pv_venus_decoder *d, struct pv_venus_args_vkNotifyRingMESA *args)
+{
+	struct pv_venus_ring *ring = find_ring(d, args->ring);
+
+	if (ring)
+		pv_venus_ring_notify(ring);
+}
+
+void pv_venus_handle_vkWriteRingExtraMESA(struct pv_venus_decoder *d, struct pv_venus_args_vkWriteRingExtraMESA *args)
+{
+	struct pv_venus_ring *ring = find_ring(d, args->ring);
+
+	if (!ring)
+		return;
+	if (!pv_range_fits(args->offset, 4, ring->extra_bytes) || args->offset % 4) {
+		pv_venus_fail(d, "offset", "it is outside of the ring's extra memory", args->offset);
+		return;
+	}
+	/* Release: the guest takes it as the sign that what came before in the control stream has happened. */
+	atomic_store_explicit((_Atomic uint32_t *)(void *)(ring->extra + args->offset), args->value,
+			      memory_order_release);
+}
+
+/* ---- The order between rings and the control stream ---- */
+
+void pv_venus_handle_vkSubmitVirtqueueSeqnoMESA(struct pv_venus_decoder *d,
+						struct pv_venus_args_vkSubmitVirtqueueSeqnoMESA *args)
+{
+	struct pv_venus_ring *ring = find_ring(d, args->ring);
+
+	if (ring)
+		pv_venus_ring_set_virtqueue_seqno(ring, args->seqno);
+}
+
+void pv_venus_handle_vkWaitVirtqueueSeqnoMESA(struct pv_venus_decoder *d,
+					      struct pv_venus_args_vkWaitVirtqueueSeqnoMESA *args)
+{
+	if (!d->ring)
+		pv_venus_fail(d, "command", "it is one for rings only", args->seqno);
+	else
+		pv_venus_ring_wait_virtqueue_seqno(d->ring, args->seqno);
+}
+
+void pv_venus_handle_vkWaitRingSeqnoMESA(struct pv_venus_decoder *d, struct pv_venus_args_vkWaitRingSeqnoMESA *args)
+{
+	struct pv_venus_ring *ring = find_ring(d, args->ring);
+
+	/* Ring positions have 32 bits. */
+	if (ring)
+		pv_venus_control_wait_seqno(d->context->control, ring, (uint32_t)args->seqno);
+}
