@@ -10,6 +10,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import codec  # noqa: E402
+import formats  # noqa: E402
 import golden  # noqa: E402
 import headers  # noqa: E402
 import null  # noqa: E402
@@ -32,6 +33,7 @@ def generate(model):
         "functions.c": headers.functions_c(model),
         **writer.sources(),
         "null_functions.c": null.functions_c(writer),
+        **formats.sources(model.registry),
     }
 
 

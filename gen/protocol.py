@@ -77,6 +77,8 @@ POOL_MEMBERS = {
     # Not pools, but it is the same thing that is wanted.
     "VkBufferMemoryRequirementsInfo2": "buffer",
     "VkImageMemoryRequirementsInfo2": "image",
+    "VkCopyImageToMemoryInfoMESA": "srcImage",
+    "VkCopyMemoryToImageInfoMESA": "dstImage",
 }
 
 # The object types of src/venus/object.h, in its order.

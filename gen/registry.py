@@ -119,6 +119,7 @@ class Registry:
         self.handles = {}          # handle -> dispatchable
         self.enum_values, self.constants = {}, {}
         self.core = []             # (version's name, requires)
+        self.formats = []          # (name, bytes of a block, extent of a block, formats of its planes)
         self.header_version = 0
         for path in paths:
             self._read(ElementTree.parse(path).getroot())
@@ -132,6 +133,10 @@ class Registry:
                 self._read_enum(value, None)
             if block.get("bitwidth") == "64":
                 self.flags64.add(block.get("name"))
+        for element in root.findall("formats/format"):
+            extent = [int(part) for part in (element.get("blockExtent") or "1,1,1").split(",")]
+            planes = [plane.get("compatible") for plane in element.findall("plane")]
+            self.formats.append((element.get("name"), int(element.get("blockSize")), extent, planes))
         for element in root.findall("commands/command"):
             if not _vulkan(element):
                 continue

@@ -2,6 +2,7 @@
 #include "venus/external.h"
 
 #include "venus/chain.h"
+#include "venus/formats.h"
 #include "venus/host.h"
 
 #define OUR_HANDLE VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT
@@ -18,40 +19,6 @@ void pv_venus_restrict_types(const struct pv_venus_decoder *d, uintptr_t traits,
 {
 	if (traits & PV_VENUS_TRAIT_SHARED)
 		requirements->memoryTypeBits &= d->context->host_device->importable_types;
-}
-
-uint32_t pv_venus_format_planes(VkFormat format)
-{
-	switch (format) {
-	case VK_FORMAT_G8_B8_R8_3PLANE_420_UNORM:
-	case VK_FORMAT_G8_B8_R8_3PLANE_422_UNORM:
-	case VK_FORMAT_G8_B8_R8_3PLANE_444_UNORM:
-	case VK_FORMAT_G10X6_B10X6_R10X6_3PLANE_420_UNORM_3PACK16:
-	case VK_FORMAT_G10X6_B10X6_R10X6_3PLANE_422_UNORM_3PACK16:
-	case VK_FORMAT_G10X6_B10X6_R10X6_3PLANE_444_UNORM_3PACK16:
-	case VK_FORMAT_G12X4_B12X4_R12X4_3PLANE_420_UNORM_3PACK16:
-	case VK_FORMAT_G12X4_B12X4_R12X4_3PLANE_422_UNORM_3PACK16:
-	case VK_FORMAT_G12X4_B12X4_R12X4_3PLANE_444_UNORM_3PACK16:
-	case VK_FORMAT_G16_B16_R16_3PLANE_420_UNORM:
-	case VK_FORMAT_G16_B16_R16_3PLANE_422_UNORM:
-	case VK_FORMAT_G16_B16_R16_3PLANE_444_UNORM:
-		return 3;
-	case VK_FORMAT_G8_B8R8_2PLANE_420_UNORM:
-	case VK_FORMAT_G8_B8R8_2PLANE_422_UNORM:
-	case VK_FORMAT_G8_B8R8_2PLANE_444_UNORM:
-	case VK_FORMAT_G10X6_B10X6R10X6_2PLANE_420_UNORM_3PACK16:
-	case VK_FORMAT_G10X6_B10X6R10X6_2PLANE_422_UNORM_3PACK16:
-	case VK_FORMAT_G10X6_B10X6R10X6_2PLANE_444_UNORM_3PACK16:
-	case VK_FORMAT_G12X4_B12X4R12X4_2PLANE_420_UNORM_3PACK16:
-	case VK_FORMAT_G12X4_B12X4R12X4_2PLANE_422_UNORM_3PACK16:
-	case VK_FORMAT_G12X4_B12X4R12X4_2PLANE_444_UNORM_3PACK16:
-	case VK_FORMAT_G16_B16R16_2PLANE_420_UNORM:
-	case VK_FORMAT_G16_B16R16_2PLANE_422_UNORM:
-	case VK_FORMAT_G16_B16R16_2PLANE_444_UNORM:
-		return 2;
-	default:
-		return 1;
-	}
 }
 
 void *pv_venus_hide(struct pv_venus_hidden *hidden, void *head, VkStructureType type)
@@ -189,8 +156,10 @@ VkResult pv_venus_adapt_image(struct pv_venus_decoder *d, VkPhysicalDevice physi
 	const VkImageDrmFormatModifierExplicitCreateInfoEXT *given =
 	    pv_venus_chain_take(info, VK_STRUCTURE_TYPE_IMAGE_DRM_FORMAT_MODIFIER_EXPLICIT_CREATE_INFO_EXT);
 	bool shared = pv_venus_chain_take(info, VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_IMAGE_CREATE_INFO) != NULL;
-	uintptr_t traits = shared ? PV_VENUS_TRAIT_SHARED : 0;
+	uintptr_t traits = PV_VENUS_TRAITS_OF_IMAGE(info->format, info->arrayLayers & 0xffffff);
 
+	if (shared)
+		traits |= PV_VENUS_TRAIT_SHARED;
 	if (pv_venus_format_planes(info->format) > 1)
 		traits |= PV_VENUS_TRAIT_PLANES;
 	if (info->tiling == VK_IMAGE_TILING_DRM_FORMAT_MODIFIER_EXT) {

@@ -16,10 +16,14 @@
 
 #define PV_VENUS_LINEAR_MODIFIER UINT64_C(0)
 
-/* object->extra of buffers and images: a word of facts, not a pointer. */
-#define PV_VENUS_TRAIT_SHARED   ((uintptr_t)1) /* bound to memory that the guest shares: importable types only */
-#define PV_VENUS_TRAIT_MODIFIER ((uintptr_t)2) /* created with a format modifier */
-#define PV_VENUS_TRAIT_PLANES   ((uintptr_t)4) /* of a format with several planes */
+/* object->extra of buffers and images: a word of facts, not a pointer. Bits 3 to 33: format, above: array layers. */
+#define PV_VENUS_TRAIT_SHARED                    ((uintptr_t)1) /* bound to memory that the guest shares: importable types only */
+#define PV_VENUS_TRAIT_MODIFIER                  ((uintptr_t)2) /* created with a format modifier */
+#define PV_VENUS_TRAIT_PLANES                    ((uintptr_t)4) /* of a format with several planes */
+#define PV_VENUS_TRAITS_OF_IMAGE(format, layers) ((uintptr_t)(format) << 3 | (uintptr_t)(layers) << 34)
+#define PV_VENUS_TRAIT_FORMAT(traits)            ((VkFormat)((traits) >> 3 & 0x7fffffff))
+#define PV_VENUS_TRAIT_LAYERS(traits)            ((uint32_t)((traits) >> 34))
+_Static_assert(sizeof(uintptr_t) == 8, "a word holds all of it");
 
 static inline uintptr_t pv_venus_traits(const struct pv_venus_object *object)
 {
@@ -28,9 +32,6 @@ static inline uintptr_t pv_venus_traits(const struct pv_venus_object *object)
 
 /* What is shared must be bound to memory that can be. */
 void pv_venus_restrict_types(const struct pv_venus_decoder *d, uintptr_t traits, VkMemoryRequirements *requirements);
-
-/* 1 for most formats. */
-uint32_t pv_venus_format_planes(VkFormat format);
 
 /* What the guest is told of memory it shares. */
 void pv_venus_shared_memory_properties(VkExternalMemoryProperties *out);

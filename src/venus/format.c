@@ -2,6 +2,7 @@
 /* What formats can do. Modifiers are answered here: LINEAR is the only one, and is the host's linear tiling. */
 #include "venus/chain.h"
 #include "venus/external.h"
+#include "venus/formats.h"
 #include "venus/host.h"
 
 void pv_venus_handle_vkGetPhysicalDeviceFormatProperties(struct pv_venus_decoder *d,
