@@ -24,6 +24,9 @@ OF_THE_MACHINE = re.compile(r"^(ld-linux.*|lib(c|m|dl|rt|pthread|resolv|util|anl
 OPENED = ["libvulkan.so.1", "libvulkan_virtio.so", "libX11.so.6", "libX11-xcb.so.1", "libXext.so.6", "libGLdispatch.so.0", "libGLX.so.0",
           "libEGL.so.1", "libOpenGL.so.0"]
 
+PROGRAMS = [BUILD / "pvgpu", BUILD / "bench/vkprobe/pvgpu-vkprobe", BUILD / "bench-venus-decode", pathlib.Path("/usr/bin/vkmark"),
+            pathlib.Path("/usr/bin/vulkaninfo"), pathlib.Path("/usr/bin/virgl_test_server"), pathlib.Path("/usr/libexec/virgl_render_server")]
+
 
 class KitError(Exception):
     """Ends the program with a message for the user."""
@@ -103,8 +106,7 @@ def make(directory):
     kit.add(TOP / "bench/venus.py", "bench/venus.py")
     for name in ("__init__", "figures", "procs"):
         kit.add(TOP / f"tests/e2e/rig/{name}.py", f"tests/e2e/rig/{name}.py")
-    for program in [BUILD / "pvgpu", BUILD / "bench/vkprobe/pvgpu-vkprobe", *map(pathlib.Path, ("/usr/bin/vkmark", "/usr/bin/virgl_test_server",
-                    "/usr/libexec/virgl_render_server", "/usr/bin/vulkaninfo"))]:
+    for program in PROGRAMS:
         if program.exists():
             kit.add_program(program)
         else:

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import statistics
@@ -106,6 +107,16 @@ IDLE_ROW = Row("idle client: server, % of a core", "idle", limit=2,
                floor="The monitor thread's one wake-up every 3 s; rings sleep until they are notified.")
 
 
+DECODER_STREAMS = {"draws": "vkCmdDraw", "frame": "a draw with set, constants, index buffer and viewport", "barriers": "barriers"}
+DECODER_ROWS = [
+    *(Row(f"decoder alone, {what}, M commands/s", f"decode-{stream}", more_is_better=True,
+          floor="The bytes of a command are read once, its object looked up, its arguments put where the ABI wants them: about 25 "
+          "instructions for a vkCmdDraw." if stream == "draws" else "") for stream, what in DECODER_STREAMS.items()),
+    *(Row(f"decoder alone, {what}, instructions/command", f"instructions-{stream}") for stream, what in DECODER_STREAMS.items()),
+]
+ALL_ROWS = [*ROWS, IDLE_ROW, *DECODER_ROWS]
+
+
 class Paths:
     """Programs and drivers; the GPU kit has its own."""
 
@@ -115,6 +126,7 @@ class Paths:
         self.native_icd = options.native_icd
         self.guest_icd = options.guest_icd
         self.peer = options.peer
+        self.decoder = options.decoder
         self.libraries = options.libraries
 
     def environment(self, icd, **changes):
@@ -269,6 +281,33 @@ class Bench:
             for subject in self.subjects[start:] + self.subjects[:start]:
                 self.measure(measurement, subject)
 
+    def decode(self, stream, seconds, *prefix):
+        """(what the decoder's program prints, what the program in front of it prints), or None without it."""
+        if not self.paths.decoder.exists():
+            return None
+        result = subprocess.run([*prefix, str(self.paths.decoder), stream, str(seconds)], capture_output=True, text=True, timeout=120,
+                                env=self.paths.environment(self.paths.native_icd), check=True)
+        return result.stdout, result.stderr
+
+    def measure_decoder(self):
+        for stream in DECODER_STREAMS:
+            output = self.decode(stream, 0.4)
+            if output:
+                rate = float(re.search(r"([0-9.]+) million a second", output[0])[1])
+                self.samples.setdefault((f"decode-{stream}", "median", "ours"), []).append(rate)
+
+    def count_instructions(self):
+        if not shutil.which("valgrind"):
+            self.say("no instructions are counted: there is no valgrind")
+            return
+        for stream in DECODER_STREAMS:
+            output = self.decode(stream, 0, "valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
+                                 "--toggle-collect=pv_venus_execute")
+            if output:
+                commands = int(re.search(r"([0-9]+) commands", output[0])[1])
+                instructions = int(re.search(r"Collected : ([0-9]+)", output[1])[1])
+                self.samples[f"instructions-{stream}", "median", "ours"] = [instructions / commands]
+
     def measure_idle(self):
         """A client that has drawn keeps its device and does nothing."""
         for subject in self.subjects:
@@ -413,18 +452,20 @@ def parse_arguments():
     parser.add_argument("--markdown", type=pathlib.Path, help="write the table there, too (docs/benchmarks/venus.md)")
     parser.add_argument("--probe", type=pathlib.Path, default=TOP / "build/bench/vkprobe/pvgpu-vkprobe")
     parser.add_argument("--pvgpu", type=pathlib.Path, default=TOP / "build/pvgpu")
+    parser.add_argument("--decoder", type=pathlib.Path, default=TOP / "build/bench-venus-decode")
     parser.add_argument("--peer", default=shutil.which("virgl_test_server"), help="virgl_test_server")
     parser.add_argument("--peer-version", default=figures.first_line("dpkg-query", "-W", "-f", "${Version}\n", "virgl-server"),
                         help="its version, to be told with the figures")
     parser.add_argument("--libraries", help="LD_LIBRARY_PATH of all that is run")
-    parser.add_argument("--native-icd", type=pathlib.Path, default=find_icd("lvp"), help="manifest of the host's driver (default lavapipe's)")
+    parser.add_argument("--native-icd", type=pathlib.Path, default=find_icd("lvp"),
+                        help="manifest of the host's driver (default lavapipe's)")
     parser.add_argument("--guest-icd", type=pathlib.Path, default=find_icd("virtio"), help="manifest of Mesa's venus")
     options = parser.parse_args()
     if options.rounds < 1:
         parser.error("--rounds starts at 1")
     if not options.native_icd:
         parser.error("there is no lavapipe: install mesa-vulkan-drivers, or name another driver with --native-icd")
-    known = {row.probe for row in [*ROWS, IDLE_ROW]}
+    known = {row.probe for row in ALL_ROWS}
     for row in options.rows:
         if row not in known:
             parser.error(f"there is no row '{row}'; there are: {' '.join(sorted(known))}")
@@ -440,11 +481,12 @@ def main():
         print(f"[{time.monotonic() - began:4.0f} s] {text}", file=sys.stderr, flush=True)
 
     subjects = make_subjects(paths, options.only.split(","))
-    for name in options.only.split(","):
+    for name in filter(None, options.only.split(",")):
         if name not in {subject.name for subject in subjects}:
             say(f"left out: {name}, which is not there")
-    chosen = [row for row in [*ROWS, IDLE_ROW] if not options.rows or row.probe in options.rows]
-    measurements = list(dict.fromkeys(row.probe for row in chosen if row is not IDLE_ROW))
+    chosen = [row for row in ALL_ROWS if not options.rows or row.probe in options.rows]
+    measurements = list(dict.fromkeys(row.probe for row in chosen if row in ROWS))
+    decoding = any(row in DECODER_ROWS for row in chosen)
     bench = Bench(paths, subjects, options, say)
     host = figures.host()
     try:
@@ -459,6 +501,10 @@ def main():
         for number in range(options.rounds):
             say(f"round {number + 1} of {options.rounds}")
             bench.round(number, measurements)
+            if decoding:
+                bench.measure_decoder()
+        if decoding:
+            bench.count_instructions()
         if IDLE_ROW in chosen:
             say(f"idle for {IDLE_S} s each")
             bench.measure_idle()

@@ -107,7 +107,7 @@ fi
 if step bench; then
     [ -z "$server" ] || { kill "$server" && wait "$server"; } 2>/dev/null
     server=
-    python3 "$kit/bench/venus.py" --probe "$kit/bin/pvgpu-vkprobe" --pvgpu "$kit/bin/pvgpu" --peer "$kit/bin/virgl_test_server" \
+    python3 "$kit/bench/venus.py" --probe "$kit/bin/pvgpu-vkprobe" --pvgpu "$kit/bin/pvgpu" --decoder "$kit/bin/bench-venus-decode" --peer "$kit/bin/virgl_test_server" \
         --peer-version "$(cat "$kit/virgl-server.version")" --libraries "$libraries" --native-icd "$native" --guest-icd "$guest" \
         --output "$out/venus.json" --markdown "$out/venus.md" "$@" 2>&1 | tee "$out/bench.txt"
 fi
