@@ -23,14 +23,10 @@ void pv_venus_restrict_types(const struct pv_venus_decoder *d, uintptr_t traits,
 
 void *pv_venus_hide(struct pv_venus_hidden *hidden, void *head, VkStructureType type)
 {
-	VkBaseOutStructure *before = head;
-
-	while (before->pNext && before->pNext->sType != type)
-		before = before->pNext;
-	hidden->before = before;
-	hidden->node = before->pNext;
+	hidden->before = pv_venus_chain_before(head, type);
+	hidden->node = hidden->before->next;
 	if (hidden->node)
-		before->pNext = hidden->node->pNext;
+		hidden->before->next = hidden->node->next;
 	return hidden->node;
 }
 
@@ -38,8 +34,8 @@ void pv_venus_unhide(const struct pv_venus_hidden *hidden)
 {
 	if (!hidden->node)
 		return;
-	hidden->node->pNext = hidden->before->pNext;
-	hidden->before->pNext = hidden->node;
+	hidden->node->next = hidden->before->next;
+	hidden->before->next = hidden->node;
 }
 
 /* ---- Buffers ---- */

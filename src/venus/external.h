@@ -8,6 +8,7 @@
 #ifndef PV_VENUS_EXTERNAL_H
 #define PV_VENUS_EXTERNAL_H
 
+#include "venus/chain.h"
 #include "venus/handler.h"
 
 /* The guest's handle types that stand for shared memory. */
@@ -38,7 +39,7 @@ void pv_venus_shared_memory_properties(VkExternalMemoryProperties *out);
 
 /* Structs that are hidden from the driver while it fills a chain, and are put back in their places. */
 struct pv_venus_hidden {
-	VkBaseOutStructure *before, *node;
+	struct pv_venus_link *before, *node;
 };
 /* NULL: there is none of that type. */
 void *pv_venus_hide(struct pv_venus_hidden *hidden, void *head, VkStructureType type);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "venus/chain.h"
+
 /* Sorted; only those that the Venus protocol knows. */
 static const char *const extensions[] = {
     "VK_EXT_4444_formats",
@@ -203,11 +205,11 @@ void pv_venus_portability_mask_features(VkPhysicalDeviceFeatures *features)
 
 void pv_venus_portability_mask_chain(void *chain)
 {
-	for (VkBaseOutStructure *s = chain; s; s = s->pNext) {
-		if (s->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2)
+	for (struct pv_venus_link *s = chain; s; s = s->next) {
+		if (s->type == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2)
 			pv_venus_portability_mask_features(&((VkPhysicalDeviceFeatures2 *)(void *)s)->features);
 		for (size_t i = 0; i < PV_ARRAY_LEN(chained_features); i++)
-			if (chained_features[i].type == s->sType)
+			if (chained_features[i].type == s->type)
 				*feature_at(s, chained_features[i].offset) = VK_FALSE;
 	}
 }
@@ -224,12 +226,12 @@ bool pv_venus_portability_wants_hidden(const void *chain, const VkPhysicalDevice
 {
 	if (features && wants_hidden_core(features))
 		return true;
-	for (VkBaseOutStructure *s = (VkBaseOutStructure *)(uintptr_t)chain; s; s = s->pNext) {
-		if (s->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2 &&
+	for (struct pv_venus_link *s = (struct pv_venus_link *)(uintptr_t)chain; s; s = s->next) {
+		if (s->type == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2 &&
 		    wants_hidden_core(&((VkPhysicalDeviceFeatures2 *)(void *)s)->features))
 			return true;
 		for (size_t i = 0; i < PV_ARRAY_LEN(chained_features); i++)
-			if (chained_features[i].type == s->sType && *feature_at(s, chained_features[i].offset))
+			if (chained_features[i].type == s->type && *feature_at(s, chained_features[i].offset))
 				return true;
 	}
 	return false;
