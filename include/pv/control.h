@@ -18,6 +18,7 @@
 #define PV_CONTROL_H
 
 #include "pv/device.h"
+#include "pv/vtest.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -35,6 +36,10 @@ struct pv_control_server;
 PV_API PV_MUST_USE enum pv_status pv_control_server_create(struct pv_device *PV_NONNULL device,
 							   const char *PV_NONNULL path,
 							   struct pv_control_server *PV_NULLABLE *PV_NONNULL out);
+/* The same for a vtest server, which has no heads: "status" is all it answers. */
+PV_API PV_MUST_USE enum pv_status
+pv_control_server_create_for_vtest(struct pv_vtest_server *PV_NONNULL vtest, const char *PV_NONNULL path,
+				   struct pv_control_server *PV_NULLABLE *PV_NONNULL out);
 /* Ends the connections and removes the socket file. Not from a callback. NULL is fine. */
 PV_API void pv_control_server_destroy(struct pv_control_server *PV_NULLABLE server);
 

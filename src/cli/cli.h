@@ -17,12 +17,19 @@ struct cli_command {
 	int (*run)(const struct cli_command *command, int argc, char **argv);
 };
 
-extern const struct cli_command cli_vhost_user, cli_vfio_user, cli_status, cli_screenshot, cli_resize;
+extern const struct cli_command cli_vhost_user, cli_vfio_user, cli_status, cli_screenshot, cli_resize, cli_vtest,
+    cli_devices;
 
 /* "pvgpu: error: TEXT", then "pvgpu: error: HINT" unless NULL. */
 void cli_error(const char *hint, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The same for a wrong command line, and where to read on. Returns CLI_USAGE. */
 int cli_usage(const struct cli_command *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/*
+ * Before the host's Vulkan is used: a user who has told Mesa's venus driver to look for us (VN_DEBUG=vtest) did not
+ * mean this process, whose Vulkan would wait for itself.
+ */
+void cli_not_our_own_guest(void);
 
 /* ---- Options: "--name=VALUE", "--name VALUE", "-nVALUE", "-n VALUE"; flags take no value ---- */
 

@@ -133,17 +133,59 @@ static void print_features(yyjson_val *names)
 	printf("\n");
 }
 
+static void print_uptime(yyjson_val *status)
+{
+	uint64_t up = (uint64_t)yyjson_get_num(yyjson_obj_get(status, "uptime_seconds"));
+
+	printf("pvgpu      %s, process %" PRIu64 ", up %" PRIu64 ":%02" PRIu64 ":%02" PRIu64 ", renderer %s\n",
+	       text(status, "version"), number(status, "pid"), up / 3600, up / 60 % 60, up % 60,
+	       text(status, "renderer"));
+}
+
+static void print_client(yyjson_val *client)
+{
+	printf("client %-3" PRIu64 " %s%s: %" PRIu64 " messages, %" PRIu64 " submits, %.1f MiB in %" PRIu64 " blobs",
+	       number(client, "number"), text(client, "name"), flag(client, "lost") ? " (its context is lost)" : "",
+	       number(client, "messages"), number(client, "submits"), mebibytes(number(client, "blob_bytes")),
+	       number(client, "blobs"));
+	if (number(client, "memory_bytes"))
+		printf(", %.1f MiB of memory", mebibytes(number(client, "memory_bytes")));
+	printf("\n");
+}
+
+static void print_vtest_status(yyjson_val *status)
+{
+	yyjson_val *counters = yyjson_obj_get(status, "counters"), *memory = yyjson_obj_get(status, "memory");
+	yyjson_val *contexts = yyjson_obj_get(status, "contexts"), *device = yyjson_obj_get(status, "device");
+	yyjson_val *clients = yyjson_obj_get(status, "clients"), *entry;
+	size_t i, max;
+
+	print_uptime(status);
+	printf("device     %s, %s\n", text(device, "name"), text(device, "driver"));
+	if (yyjson_obj_get(status, "socket"))
+		printf("socket     %s\n", text(status, "socket"));
+	printf("clients    %zu of at most %" PRIu64 "; %" PRIu64 " since the start, %" PRIu64 " broke the protocol\n",
+	       yyjson_arr_size(clients), number(status, "max_clients"), number(counters, "connections"),
+	       number(counters, "broken"));
+	yyjson_arr_foreach(clients, i, max, entry) print_client(entry);
+	printf("contexts   %" PRIu64 ", %" PRIu64 " lost, %" PRIu64 " ending; %" PRIu64 " rings, %" PRIu64
+	       " objects, %.1f MiB shared\n",
+	       number(contexts, "count"), number(contexts, "lost"), number(contexts, "ending"),
+	       number(contexts, "rings"), number(contexts, "objects"), mebibytes(number(contexts, "shm_bytes")));
+	printf("memory     %.1f MiB private, %.1f MiB resident, %.1f MiB at its peak\n",
+	       mebibytes(number(memory, "private_bytes")), mebibytes(number(memory, "resident_bytes")),
+	       mebibytes(number(memory, "peak_resident_bytes")));
+	printf("cpu        %.2f s\n", yyjson_get_num(yyjson_obj_get(status, "cpu_seconds")));
+}
+
 static void print_status(yyjson_val *status)
 {
 	yyjson_val *counters = yyjson_obj_get(status, "counters");
 	yyjson_val *memory = yyjson_obj_get(status, "memory");
 	yyjson_val *entry;
-	uint64_t up = (uint64_t)yyjson_get_num(yyjson_obj_get(status, "uptime_seconds"));
 	size_t i, max;
 
-	printf("pvgpu      %s, process %" PRIu64 ", up %" PRIu64 ":%02" PRIu64 ":%02" PRIu64 ", renderer %s\n",
-	       text(status, "version"), number(status, "pid"), up / 3600, up / 60 % 60, up % 60,
-	       text(status, "renderer"));
+	print_uptime(status);
 	print_front_end(yyjson_obj_get(status, "front_end"));
 	print_features(yyjson_obj_get(yyjson_obj_get(status, "features"), "driver"));
 	yyjson_arr_foreach(yyjson_obj_get(status, "scanouts"), i, max, entry) print_scanout(entry);
@@ -199,6 +241,8 @@ static int status(const struct cli_command *command, int argc, char **argv)
 		if (json)
 			puts(json);
 		free(json);
+	} else if (strcmp(text(root, "kind"), "vtest") == 0) {
+		print_vtest_status(root);
 	} else {
 		print_status(root);
 	}

@@ -15,6 +15,8 @@ static const char overview[] =
     "\n"
     "  vhost-user    be the device of one virtual machine, for QEMU and others\n"
     "  vfio-user     the same as a PCI device of its own, for QEMU 11.1 and Cloud Hypervisor\n"
+    "  vtest         give the host's GPU to Vulkan programs of this machine, without a virtual machine\n"
+    "  devices       list the host's GPUs and what a guest can have of them\n"
     "  status        show what a running device does\n"
     "  screenshot    write what its screen shows as PNG\n"
     "  resize        offer the guest another screen size\n"
@@ -29,8 +31,8 @@ static const char overview[] =
     "  pvgpu status\n"
     "  pvgpu screenshot -o now.png\n";
 
-static const struct cli_command *const commands[] = {&cli_vhost_user, &cli_vfio_user, &cli_status, &cli_screenshot,
-						     &cli_resize};
+static const struct cli_command *const commands[] = {&cli_vhost_user, &cli_vfio_user,  &cli_vtest, &cli_devices,
+						     &cli_status,     &cli_screenshot, &cli_resize};
 
 void cli_error(const char *hint, const char *fmt, ...)
 {

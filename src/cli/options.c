@@ -9,6 +9,14 @@
 
 #include "pv/device.h"
 
+void cli_not_our_own_guest(void)
+{
+	const char *debug = getenv("VN_DEBUG");
+
+	if (debug && strstr(debug, "vtest"))
+		unsetenv("VN_DEBUG");
+}
+
 static const struct cli_option *find_long(const struct cli_parser *parser, const char *name, size_t len)
 {
 	for (const struct cli_option *o = parser->options; o->id; o++) {

@@ -12,19 +12,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "cli/socket.h"
 #include "pv/control.h"
 #include "pv/log.h"
 
-#define FIRST_ACTIVATED_FD 3
-#define DEFAULT_WIDTH      1280
-#define DEFAULT_HEIGHT     800
-#define DEFAULT_PNG_PATH   "pvgpu.png"
+#define DEFAULT_WIDTH    1280
+#define DEFAULT_HEIGHT   800
+#define DEFAULT_PNG_PATH "pvgpu.png"
 
 struct options {
 	const char *socket_path;
@@ -78,19 +75,6 @@ static bool parse_display(struct options *options, const char *text)
 	return true;
 }
 
-static bool parse_log_level(struct options *options, const char *text)
-{
-	static const char *const names[] = {"error", "warning", "info", "debug"};
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (strcmp(text, names[i]) == 0) {
-			options->log_level = (enum pv_log_level)i;
-			return true;
-		}
-	}
-	return false;
-}
-
 /* Returns an exit code; CLI_OK: go on. */
 static int take_option(const struct cli_command *command, const struct cli_serve_kind *kind, struct options *options,
 		       int id, const char *value)
@@ -99,12 +83,8 @@ static int take_option(const struct cli_command *command, const struct cli_serve
 
 	switch (id) {
 	case CLI_SERVE_SOCKET_PATH:
-		if (value[0] == '\0' || strlen(value) >= sizeof(((struct sockaddr_un *)0)->sun_path))
-			return cli_usage(command,
-					 "--socket-path=%s: a socket's path has 1 to %zu bytes, choose another", value,
-					 sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
 		options->socket_path = value;
-		return CLI_OK;
+		return cli_check_socket_path(command, "--socket-path", value);
 	case CLI_SERVE_FD:
 		if (!cli_parse_number(value, INT32_MAX, &number))
 			return cli_usage(command, "--fd=%s: give the number of an open socket", value);
@@ -159,7 +139,7 @@ static int take_option(const struct cli_command *command, const struct cli_serve
 		options->keep_listening = true;
 		return CLI_OK;
 	case CLI_SERVE_LOG_LEVEL:
-		if (!parse_log_level(options, value))
+		if (!cli_parse_log_level(value, &options->log_level))
 			return cli_usage(command, "--log-level=%s: there are error, warning, info and debug", value);
 		return CLI_OK;
 	default:
@@ -270,63 +250,21 @@ struct source {
 	const char *made; /* socket file to be removed; NULL: none of ours */
 };
 
-static int check_directory(const char *path, const char *option)
-{
-	const char *slash = strrchr(path, '/');
-	char *directory = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
-	struct stat info;
-	int code = CLI_OK;
-
-	if (!directory || stat(directory, &info) < 0 || !S_ISDIR(info.st_mode)) {
-		cli_error("make it, or choose another path", "%s=%s: the directory %s does not exist", option, path,
-			  directory ? directory : "");
-		code = CLI_FAILED;
-	} else if (access(directory, W_OK | X_OK) < 0) {
-		cli_error("choose a path that this user can write", "%s=%s: %s: %s", option, path, directory,
-			  strerror(errno));
-		code = CLI_FAILED;
-	}
-	free(directory);
-	return code;
-}
-
 /* Takes an inherited socket, listening or connected. */
 static int inherit(struct source *source, int fd, const char *origin)
 {
-	struct sockaddr_storage address = {0};
-	socklen_t len = sizeof(int), address_len = sizeof(address);
-	int type = 0, listening = 0;
+	bool listening = false;
+	int code = cli_check_inherited(fd, origin, &listening);
 
-	if (fcntl(fd, F_GETFD) < 0) {
-		cli_error("pass an open socket to the program", "%s: descriptor %d is not open", origin, fd);
-		return CLI_FAILED;
-	}
-	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_STREAM ||
-	    getsockname(fd, (struct sockaddr *)&address, &address_len) < 0 || address.ss_family != AF_UNIX) {
-		cli_error("pass a Unix stream socket", "%s: descriptor %d is no such socket", origin, fd);
-		return CLI_FAILED;
-	}
-	fcntl(fd, F_SETFD, FD_CLOEXEC);
-	len = sizeof(int);
-	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening) {
+	if (code != CLI_OK)
+		return code;
+	if (listening) {
 		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 		source->listen_fd = fd;
 	} else {
 		source->connected_fd = fd;
 	}
 	return CLI_OK;
-}
-
-/* sd_listen_fds(3): how many sockets systemd passed to this very process. */
-static unsigned long activated_fds(void)
-{
-	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
-	uint64_t for_pid = 0, nr = 0;
-
-	if (!pid || !count || !cli_parse_number(pid, INT32_MAX, &for_pid) || for_pid != (uint64_t)getpid() ||
-	    !cli_parse_number(count, 1024, &nr))
-		return 0;
-	return (unsigned long)nr;
 }
 
 static int open_source(const struct cli_command *command, const struct cli_serve_kind *kind,
@@ -339,7 +277,7 @@ static int open_source(const struct cli_command *command, const struct cli_serve
 	if (options->fd >= 0)
 		return inherit(source, options->fd, "--fd");
 	if (options->socket_path) {
-		code = check_directory(options->socket_path, "--socket-path");
+		code = cli_check_directory(options->socket_path, "--socket-path");
 		if (code != CLI_OK)
 			return code;
 		/* On failure it has been logged. */
@@ -349,14 +287,14 @@ static int open_source(const struct cli_command *command, const struct cli_serve
 		source->made = options->socket_path;
 		return CLI_OK;
 	}
-	activated = activated_fds();
+	activated = cli_activated_fds();
 	if (activated == 0)
 		return cli_usage(command, "say where the virtual machine connects: --socket-path=PATH, or --fd=N");
 	if (activated > 1) {
 		cli_error("one ListenStream= to a unit", "systemd passed %lu sockets, one is needed", activated);
 		return CLI_FAILED;
 	}
-	return inherit(source, FIRST_ACTIVATED_FD, "LISTEN_FDS");
+	return inherit(source, CLI_FIRST_ACTIVATED_FD, "LISTEN_FDS");
 }
 
 static void close_listener(struct source *source)
@@ -395,7 +333,7 @@ static int start_control(struct service *service)
 	if (options->control && strcmp(options->control, "none") == 0)
 		return CLI_OK;
 	if (options->control) {
-		int code = check_directory(options->control, "--control");
+		int code = cli_check_directory(options->control, "--control");
 
 		if (code != CLI_OK)
 			return code;
@@ -501,7 +439,7 @@ static int start(const struct cli_command *command, struct service *service)
 	int code = CLI_OK, fd;
 
 	if (options->png_path)
-		code = check_directory(options->png_path, "--display=png");
+		code = cli_check_directory(options->png_path, "--display=png");
 	if (code == CLI_OK)
 		code = open_source(command, service->kind, options, &service->source);
 	if (code == CLI_OK)
@@ -532,17 +470,6 @@ static void stop(struct service *service)
 	free(service->control_path);
 }
 
-/* Each memory region, blob and client is a descriptor; the usual soft limit is 1024. */
-static void raise_descriptor_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
-}
-
 int cli_serve(const struct cli_command *command, const struct cli_serve_kind *kind, int argc, char **argv)
 {
 	struct options options = {.fd = -1, .log_level = PV_LOG_INFO};
@@ -556,7 +483,7 @@ int cli_serve(const struct cli_command *command, const struct cli_serve_kind *ki
 		return code;
 	snprintf(options.pid_name, sizeof(options.pid_name), "%ld", (long)getpid());
 	pv_log_set_level(options.log_level);
-	raise_descriptor_limit();
+	cli_raise_descriptor_limit();
 	if (!prepare_wake())
 		return CLI_FAILED;
 	code = start(command, &service);

@@ -36,9 +36,15 @@ struct client {
 	int out_fd;
 };
 
+/* What is looked at: one of them. */
+struct target {
+	struct pv_device *device;
+	struct pv_vtest_server *vtest;
+};
+
 struct pv_control_server {
 	/* Immutable after create. */
-	struct pv_device *device;
+	struct target target;
 	struct pv_loop *loop;
 	pthread_t thread;
 	char *path;
@@ -53,7 +59,7 @@ struct pv_control_server {
 /* ---- Commands: each fills in the reply, or says why not ---- */
 
 struct request {
-	struct pv_device *device;
+	struct target target;
 	yyjson_val *root;
 	yyjson_mut_doc *reply_doc;
 	yyjson_mut_val *reply;
@@ -89,9 +95,12 @@ static const char *command_status(struct request *request)
 {
 	yyjson_mut_val *copy = NULL;
 	yyjson_doc *doc = NULL;
+	enum pv_status status;
 	char *json = NULL;
 
-	if (pv_device_status(request->device, &json) == PV_OK)
+	status = request->target.vtest ? pv_vtest_server_status(request->target.vtest, &json)
+				       : pv_device_status(request->target.device, &json);
+	if (status == PV_OK)
 		doc = yyjson_read(json, strlen(json), 0);
 	if (doc)
 		copy = yyjson_val_mut_copy(request->reply_doc, yyjson_doc_get_root(doc));
@@ -106,7 +115,7 @@ static const char *command_outputs(struct request *request)
 	yyjson_mut_val *list = yyjson_mut_obj_add_arr(request->reply_doc, request->reply, "outputs");
 	struct pv_device_output output;
 
-	for (uint32_t i = 0; pv_device_get_output(request->device, i, &output) == PV_OK; i++) {
+	for (uint32_t i = 0; pv_device_get_output(request->target.device, i, &output) == PV_OK; i++) {
 		yyjson_mut_val *entry = yyjson_mut_arr_add_obj(request->reply_doc, list);
 
 		yyjson_mut_obj_add_uint(request->reply_doc, entry, "output", i);
@@ -125,7 +134,7 @@ static const char *command_set_output(struct request *request)
 	uint32_t index = 0;
 
 	if (!get_number(request, "output", UINT32_MAX, &index) ||
-	    pv_device_get_output(request->device, index, &output) != PV_OK)
+	    pv_device_get_output(request->target.device, index, &output) != PV_OK)
 		return "there is no such output";
 	if (!get_number(request, "width", UINT32_MAX, &output.width) ||
 	    !get_number(request, "height", UINT32_MAX, &output.height) ||
@@ -134,7 +143,7 @@ static const char *command_set_output(struct request *request)
 		return "width, height, x and y are numbers, enabled is true or false";
 	/* The old physical size would give the new mode a wrong density. */
 	output.width_mm = output.height_mm = 0;
-	switch (pv_device_set_output(request->device, index, &output)) {
+	switch (pv_device_set_output(request->target.device, index, &output)) {
 	case PV_OK:
 		return NULL;
 	case PV_ERR_UNSUPPORTED:
@@ -156,7 +165,7 @@ static const char *command_screenshot(struct request *request)
 		return "scanout is a number, cursor is true or false";
 	if (pv_process_anonymous_file(&fd) != PV_OK)
 		return "the server cannot make a file";
-	status = pv_device_screenshot(request->device, scanout, cursor, fd);
+	status = pv_device_screenshot(request->target.device, scanout, cursor, fd);
 	if (status != PV_OK || fstat(fd, &info) < 0 || lseek(fd, 0, SEEK_SET) < 0) {
 		pv_fd_close(&fd);
 		return status == PV_ERR_ARGUMENT ? "that scanout has not shown anything yet"
@@ -169,12 +178,13 @@ static const char *command_screenshot(struct request *request)
 
 static const struct {
 	const char *name;
+	bool needs_device;
 	const char *(*run)(struct request *request);
 } commands[] = {
-    {"status", command_status},
-    {"outputs", command_outputs},
-    {"set-output", command_set_output},
-    {"screenshot", command_screenshot},
+    {"status", false, command_status},
+    {"outputs", true, command_outputs},
+    {"set-output", true, command_set_output},
+    {"screenshot", true, command_screenshot},
 };
 
 static const char *run_command(struct request *request)
@@ -184,17 +194,20 @@ static const char *run_command(struct request *request)
 	if (!yyjson_is_str(command))
 		return "not a JSON object with a \"command\"";
 	for (size_t i = 0; i < PV_ARRAY_LEN(commands); i++) {
-		if (yyjson_equals_str(command, commands[i].name))
-			return commands[i].run(request);
+		if (!yyjson_equals_str(command, commands[i].name))
+			continue;
+		if (commands[i].needs_device && !request->target.device)
+			return "there are no screens: this is a vtest server, ask for its status";
+		return commands[i].run(request);
 	}
 	return "no such command: there are status, outputs, set-output and screenshot";
 }
 
 /* Answers one line: *out_fd is -1 or goes with the reply. NULL: no memory. */
-static char *answer(struct pv_device *device, const char *line, size_t len, size_t *out_len, int *out_fd)
+static char *answer(const struct target *target, const char *line, size_t len, size_t *out_len, int *out_fd)
 {
 	yyjson_doc *doc = yyjson_read(line, len, 0);
-	struct request request = {.device = device, .root = yyjson_doc_get_root(doc), .fd = -1};
+	struct request request = {.target = *target, .root = yyjson_doc_get_root(doc), .fd = -1};
 	const char *error;
 	char *text = NULL;
 
@@ -270,7 +283,7 @@ static enum pv_status work_off(struct client *client)
 		if (!end)
 			return client->in_len < sizeof(client->in) ? PV_OK : PV_ERR_PEER;
 		client->out_sent = 0;
-		client->out = answer(client->server->device, client->in, (size_t)(end - client->in), &client->out_len,
+		client->out = answer(&client->server->target, client->in, (size_t)(end - client->in), &client->out_len,
 				     &client->out_fd);
 		if (!client->out)
 			return PV_ERR_NO_MEMORY;
@@ -394,14 +407,14 @@ static void release(struct pv_control_server *server)
 	free(server);
 }
 
-enum pv_status pv_control_server_create(struct pv_device *device, const char *path, struct pv_control_server **out)
+static enum pv_status create(struct target target, const char *path, struct pv_control_server **out)
 {
 	struct pv_control_server *server = calloc(1, sizeof(*server));
 	enum pv_status status;
 
 	if (!server)
 		return PV_ERR_NO_MEMORY;
-	server->device = device;
+	server->target = target;
 	server->listen_fd = -1;
 	for (size_t i = 0; i < MAX_CLIENTS; i++) {
 		server->clients[i].server = server;
@@ -434,6 +447,17 @@ enum pv_status pv_control_server_create(struct pv_device *device, const char *pa
 	}
 	*out = server;
 	return PV_OK;
+}
+
+enum pv_status pv_control_server_create(struct pv_device *device, const char *path, struct pv_control_server **out)
+{
+	return create((struct target){.device = device}, path, out);
+}
+
+enum pv_status pv_control_server_create_for_vtest(struct pv_vtest_server *vtest, const char *path,
+						  struct pv_control_server **out)
+{
+	return create((struct target){.vtest = vtest}, path, out);
 }
 
 void pv_control_server_destroy(struct pv_control_server *server)

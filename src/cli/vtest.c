@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/* pvgpu vtest. The main thread makes the server and then sleeps until a signal; all else happens on its threads. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/socket.h"
+#include "pv/control.h"
+#include "pv/log.h"
+#include "pv/vtest.h"
+
+struct options {
+	const char *socket_path; /* NULL: the default, unless fd */
+	int fd;                  /* -1: none */
+	const char *control;     /* NULL: by name */
+	const char *name;
+	char pid_name[32];
+	enum pv_log_level log_level;
+	struct pv_vtest_server_params server;
+};
+
+enum {
+	OPT_SOCKET_PATH = 1,
+	OPT_FD,
+	OPT_DEVICE,
+	OPT_PORTABILITY,
+	OPT_GUEST_VRAM,
+	OPT_MAX_CLIENTS,
+	OPT_MAX_CLIENT_MEMORY,
+	OPT_CONTROL,
+	OPT_NAME,
+	OPT_LOG_LEVEL,
+};
+
+static const struct cli_option known_options[] = {
+    {OPT_SOCKET_PATH, 's', "socket-path", true},
+    {OPT_FD, 'f', "fd", true},
+    {OPT_DEVICE, 'd', "device", true},
+    {OPT_PORTABILITY, 0, "emulate-portability", false},
+    {OPT_GUEST_VRAM, 0, "guest-vram", false},
+    {OPT_MAX_CLIENTS, 0, "max-clients", true},
+    {OPT_MAX_CLIENT_MEMORY, 0, "max-client-memory", true},
+    {OPT_CONTROL, 0, "control", true},
+    {OPT_NAME, 0, "name", true},
+    {OPT_LOG_LEVEL, 0, "log-level", true},
+    {0},
+};
+
+/* Returns an exit code; CLI_OK: go on. */
+static int take_option(const struct cli_command *command, struct options *options, int id, const char *value)
+{
+	uint64_t number;
+
+	switch (id) {
+	case OPT_SOCKET_PATH:
+		options->socket_path = value;
+		return cli_check_socket_path(command, "--socket-path", value);
+	case OPT_FD:
+		if (!cli_parse_number(value, INT32_MAX, &number))
+			return cli_usage(command, "--fd=%s: give the number of an open, listening socket", value);
+		options->fd = (int)number;
+		return CLI_OK;
+	case OPT_DEVICE:
+		if (value[0] == '\0')
+			return cli_usage(command, "--device: give a number or a part of a name, as pvgpu devices lists "
+						  "them");
+		options->server.device = value;
+		return CLI_OK;
+	case OPT_PORTABILITY:
+		options->server.emulate_portability = true;
+		return CLI_OK;
+	case OPT_GUEST_VRAM:
+		options->server.use_guest_vram = true;
+		return CLI_OK;
+	case OPT_MAX_CLIENTS:
+		if (!cli_parse_number(value, 1000, &number) || number == 0)
+			return cli_usage(command, "--max-clients=%s: 1 to 1000 can be served at once", value);
+		options->server.max_clients = (uint32_t)number;
+		return CLI_OK;
+	case OPT_MAX_CLIENT_MEMORY:
+		if (!cli_parse_bytes(value, &options->server.max_client_bytes) || options->server.max_client_bytes == 0)
+			return cli_usage(command, "--max-client-memory=%s: give a number of bytes, such as 512M or 8G",
+					 value);
+		return CLI_OK;
+	case OPT_CONTROL:
+		if (value[0] == '\0')
+			return cli_usage(command, "--control: give the control socket's path, or none");
+		options->control = value;
+		return CLI_OK;
+	case OPT_NAME:
+		if (!cli_is_name(value))
+			return cli_usage(command,
+					 "--name=%s: names have up to 64 letters, digits, dots, dashes and underscores",
+					 value);
+		options->name = value;
+		return CLI_OK;
+	default:
+		if (!cli_parse_log_level(value, &options->log_level))
+			return cli_usage(command, "--log-level=%s: there are error, warning, info and debug", value);
+		return CLI_OK;
+	}
+}
+
+/* Returns an exit code, or -1: go on. */
+static int parse(const struct cli_command *command, int argc, char **argv, struct options *options)
+{
+	struct cli_parser parser = {.command = command, .options = known_options, .argc = argc, .argv = argv};
+	int id, code;
+
+	while ((id = cli_next(&parser)) != CLI_END) {
+		if (id == CLI_BAD || id == CLI_HELP)
+			return cli_ended(id);
+		if (id == CLI_WORD)
+			return cli_usage(command, "\"%s\": all options begin with --", parser.value);
+		code = take_option(command, options, id, parser.value);
+		if (code != CLI_OK)
+			return code;
+	}
+	if (options->socket_path && options->fd >= 0)
+		return cli_usage(command, "give either --socket-path or --fd, not both");
+	return -1;
+}
+
+/* ---- Serving ---- */
+
+static void info(const struct options *options, const char *what, const char *which)
+{
+	if (options->log_level >= PV_LOG_INFO)
+		fprintf(stderr, "pvgpu: info: %s%s\n", what, which);
+}
+
+/* An inherited socket, by --fd or from systemd; else the path. */
+static int choose_socket(struct options *options)
+{
+	unsigned long activated = cli_activated_fds();
+	bool listening = false;
+	int code;
+
+	if (options->fd < 0 && !options->socket_path && activated > 1) {
+		cli_error("one ListenStream= to a unit", "systemd passed %lu sockets, one is needed", activated);
+		return CLI_FAILED;
+	}
+	if (options->fd < 0 && (options->socket_path || activated == 0)) {
+		options->server.path = options->socket_path ? options->socket_path : PV_VTEST_DEFAULT_PATH;
+		return cli_check_directory(options->server.path, "--socket-path");
+	}
+	options->server.take_fd = options->fd >= 0 ? options->fd : CLI_FIRST_ACTIVATED_FD;
+	code = cli_check_inherited(options->server.take_fd, options->fd >= 0 ? "--fd" : "LISTEN_FDS", &listening);
+	if (code == CLI_OK && !listening) {
+		cli_error("listen on it first, or give a path: --socket-path=PATH", "descriptor %d does not listen",
+			  (int)options->server.take_fd);
+		code = CLI_FAILED;
+	}
+	return code;
+}
+
+static int start_server(struct options *options, struct pv_vtest_server **out)
+{
+	switch (pv_vtest_server_create(&options->server, out)) {
+	case PV_OK:
+		return CLI_OK;
+	case PV_ERR_UNSUPPORTED: /* said so, and what to do */
+	case PV_ERR_ARGUMENT:    /* the same: the path is served by another process */
+		return CLI_FAILED;
+	case PV_ERR_NO_MEMORY:
+		cli_error(NULL, "out of memory");
+		return CLI_FAILED;
+	default:
+		cli_error("if it is the device: pvgpu devices lists what there is, and why it cannot be used",
+			  "the server cannot be started");
+		return CLI_FAILED;
+	}
+}
+
+static int start_control(const struct options *options, struct pv_vtest_server *server, char **out_path,
+			 struct pv_control_server **out)
+{
+	if (options->control && strcmp(options->control, "none") == 0)
+		return CLI_OK;
+	if (options->control) {
+		int code = cli_check_directory(options->control, "--control");
+
+		if (code != CLI_OK)
+			return code;
+		*out_path = strdup(options->control);
+	} else {
+		*out_path = cli_control_path(options->name ? options->name : options->pid_name, true);
+	}
+	if (*out_path && pv_control_server_create_for_vtest(server, *out_path, out) == PV_OK)
+		return CLI_OK;
+	if (options->control || options->name) {
+		cli_error("choose another one with --control or --name, or --control=none",
+			  "the control socket cannot be made");
+		return CLI_FAILED;
+	}
+	/* Nobody asked for it. */
+	info(options, "goes on without a control socket: no status", "");
+	return CLI_OK;
+}
+
+/* All threads made from now on leave them to us, too. */
+static void block_signals(sigset_t *out)
+{
+	sigemptyset(out);
+	sigaddset(out, SIGTERM);
+	sigaddset(out, SIGINT);
+	sigaddset(out, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, out, NULL);
+}
+
+static void wait_for_end(const sigset_t *signals)
+{
+	int signal_number;
+
+	while (sigwait(signals, &signal_number) != 0)
+		;
+}
+
+static int serve(struct options *options)
+{
+	struct pv_control_server *control = NULL;
+	struct pv_vtest_server *server = NULL;
+	char *control_path = NULL;
+	sigset_t signals;
+	int code;
+
+	code = choose_socket(options);
+	if (code != CLI_OK)
+		return code;
+	block_signals(&signals);
+	code = start_server(options, &server);
+	if (code == CLI_OK)
+		code = start_control(options, server, &control_path, &control);
+	if (code == CLI_OK) {
+		info(options, "listening, use VN_DEBUG=vtest VTEST_SOCKET_NAME=",
+		     options->server.path ? options->server.path : "(the inherited socket's path)");
+		wait_for_end(&signals);
+	}
+	pv_control_server_destroy(control);
+	pv_vtest_server_destroy(server);
+	free(control_path);
+	return code;
+}
+
+static int vtest(const struct cli_command *command, int argc, char **argv)
+{
+	struct options options = {
+	    .fd = -1, .log_level = PV_LOG_INFO, .server = {.struct_size = sizeof(options.server), .take_fd = -1}};
+	int code = parse(command, argc, argv, &options);
+
+	if (code >= 0)
+		return code;
+	snprintf(options.pid_name, sizeof(options.pid_name), "%ld", (long)getpid());
+	pv_log_set_level(options.log_level);
+	cli_raise_descriptor_limit();
+	cli_not_our_own_guest();
+	return serve(&options);
+}
+
+const struct cli_command cli_vtest = {
+    .name = "vtest",
+    .run = vtest,
+    .help =
+	"Usage: pvgpu vtest [OPTIONS]\n"
+	"\n"
+	"Gives Mesa's venus driver in ordinary programs of this machine the host's GPU, without a virtual machine.\n"
+	"Serves many programs at once. Stays in the foreground; ends on SIGTERM.\n"
+	"\n"
+	"  -s, --socket-path=PATH     listen there; default " PV_VTEST_DEFAULT_PATH ", where Mesa looks\n"
+	"  -f, --fd=N                 use this inherited socket, which listens\n"
+	"  -d, --device=NAME|INDEX    which GPU, see pvgpu devices: its number or a part of its name; default the "
+	"best\n"
+	"  --emulate-portability      as if the host had MoltenVK: for tests\n"
+	"  --guest-vram               let drivers make mappable memory first, as in a virtual machine: for tests\n"
+	"  --max-clients=N            programs served at once, the next ones wait; default 128\n"
+	"  --max-client-memory=SIZE   that one program can share with its GPU; default no limit\n"
+	"  --control=PATH|none        control socket for pvgpu status; default by name\n"
+	"  --name=NAME                name of this server for it; default the process id\n"
+	"  --log-level=LEVEL          error, warning, info or debug; default info\n"
+	"\n"
+	"Examples:\n"
+	"  pvgpu vtest --socket-path=/tmp/gpu.sock &\n"
+	"  export VN_DEBUG=vtest VTEST_SOCKET_NAME=/tmp/gpu.sock\n"
+	"  export VK_DRIVER_FILES=/usr/share/vulkan/icd.d/virtio_icd.json\n"
+	"  vulkaninfo --summary\n"
+	"  vkcube\n"
+	"  pvgpu vtest --device=llvmpipe --log-level=debug\n",
+};
