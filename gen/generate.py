@@ -10,6 +10,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import codec  # noqa: E402
+import examples  # noqa: E402
 import formats  # noqa: E402
 import golden  # noqa: E402
 import headers  # noqa: E402
@@ -70,6 +71,7 @@ def main():
         options.output.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
             (options.output / name).write_text(text, encoding="ascii")
+        (options.output / "examples.bin").write_bytes(examples.Examples(model).all())
     if options.update_golden:
         golden.GOLDEN.mkdir(exist_ok=True)
         (golden.GOLDEN / "layout.txt").write_text(golden.layout(model), encoding="ascii")

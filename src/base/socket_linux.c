@@ -45,8 +45,8 @@ enum pv_status pv_shm_create(const char *name, uint64_t size_bytes, int *out_fd)
 	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (fd < 0 || ftruncate(fd, (off_t)size_bytes) < 0) {
-		PV_LOG_LIMITED(PV_LOG_ERROR, "socket", "shared memory of %llu bytes: %s", (unsigned long long)size_bytes,
-		       strerror(errno));
+		PV_LOG_LIMITED(PV_LOG_ERROR, "socket", "shared memory of %llu bytes: %s",
+			       (unsigned long long)size_bytes, strerror(errno));
 		pv_fd_close(&fd);
 		return PV_ERR_HOST;
 	}

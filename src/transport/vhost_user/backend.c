@@ -530,8 +530,7 @@ static enum pv_status dispatch(struct pv_vhost_backend *backend, struct pv_vhost
 {
 	switch (message->request) {
 	case PV_VHOST_GET_FEATURES:
-		return reply_u64(backend, message->request,
-				 offered_features(backend) | PV_VHOST_F_PROTOCOL_FEATURES);
+		return reply_u64(backend, message->request, offered_features(backend) | PV_VHOST_F_PROTOCOL_FEATURES);
 	case PV_VHOST_SET_FEATURES:
 		return set_features(backend, message);
 	case PV_VHOST_SET_OWNER:
