@@ -9,7 +9,7 @@ from rig import session
 
 # Words of the environment: PVGPU_FRONT_ENDS="gpu test" chooses among them; `peer` is QEMU's own device, which shows
 # that a test that fails with ours is right.
-DEFAULT = "gpu test vga gpu-7.2"
+DEFAULT = "gpu test vfio vfio-pc vga gpu-7.2"
 WITH_WINDOWS = "gpu-windows gpu-7.2-windows"
 RESIZING_TESTS = ("test_resize", "test_two_heads")
 
@@ -20,7 +20,7 @@ def pytest_generate_tests(metafunc):
         # Only the control socket or a window can ask for another size.
         with_windows = WITH_WINDOWS.split()
         if metafunc.function.__name__ in RESIZING_TESTS:
-            names = [name for name in names if name == "test" or name in with_windows]
+            names = [name for name in names if not session.FRONT_ENDS[name].console or name in with_windows]
         else:
             names = [name for name in names if name not in with_windows]
         metafunc.parametrize("guest", names, indirect=True, scope="module")

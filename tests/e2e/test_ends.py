@@ -11,8 +11,8 @@ from rig import picture, procs, session
 
 def pytest_generate_tests(metafunc):
     if "front_end" in metafunc.fixturenames:
-        chosen = os.environ.get("PVGPU_FRONT_ENDS", "gpu test").split()
-        metafunc.parametrize("front_end", [name for name in ("gpu", "test") if name in chosen])
+        chosen = os.environ.get("PVGPU_FRONT_ENDS", "gpu test vfio").split()
+        metafunc.parametrize("front_end", [name for name in ("gpu", "test", "vfio") if name in chosen])
 
 
 def require(front_end):

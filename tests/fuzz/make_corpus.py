@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Seeds for the fuzzers: valid inputs, from which mutation gets further than from nothing.
 
-    make_corpus.py TARGET DIRECTORY    writes the seeds of one target (virtq, gpu, message) there
+    make_corpus.py TARGET DIRECTORY    writes the seeds of one target (virtq, gpu, vfio-user) there
 
 Targets without seeds of their own are fine: nothing is written then.
 """
@@ -82,7 +82,34 @@ def gpu_seeds():
         yield f"format-{number}", picture(3, 16, 16, fmt) + command(TRANSFER, 0, 0, 16, 16, 0, 3) + show(3, 16, 16)
 
 
-SEEDS = {"virtq": virtq_seeds, "gpu": gpu_seeds}
+def vfio_user_seeds():
+    """See src/transport/vfio_user/vfio_user_fuzz.c: a byte for the window, then steps."""
+    start, poke, submit, message = (bytes([n]) for n in (0, 1, 2, 3))
+    version, dma_map, unmap, info, region_info, irq_info, set_irqs, read, write, reset, multi = \
+        1, 2, 3, 4, 5, 7, 8, 9, 10, 13, 15
+
+    def send(command, *fields, shape=0):
+        return message + bytes([command, shape, *(fields or (0, 0))])
+
+    def register(offset, *data):
+        """A write to the common structure; the count is 1, 2, 4 or 8."""
+        return send(write, 0, 0, 0, offset, len(data).bit_length() - 1, *data)
+
+    display_info = struct.pack("<IIQII", 0x100, 0, 0, 0, 0) + bytes(40)
+    request = submit + display_info + b"\0"
+    up = start + b"\x3f"
+    yield "realize", b"\1" + send(version) + send(info, 1, 0) + b"".join(send(region_info, n, 0) for n in range(9)) \
+        + send(irq_info, 2, 0) + send(dma_map, 0x80, 0xF0) + send(set_irqs, 0x62, 0x24, *bytes(8))
+    yield "commands", b"\1" + up + request + request + send(read, 0, 0, 0, 0xC8 | 1, 0)
+    yield "cursor", b"\0" + start + b"\xbf" + submit + struct.pack("<IIQII", 0x301, 0, 0, 0, 0) + bytes(40) + b"\1"
+    yield "resets", b"\1" + up + request + register(20, 0) + up + request + send(reset) + up + send(write, 0, 0, 3, 0xC9, 0, 0x80)
+    yield "memory", b"\1" + up + send(unmap, 0, 0) + request + send(dma_map, 0x80, 0xF0) + request
+    yield "config-space", b"\1" + up + send(write, 0, 0, 3, 0x98, 2, 20, 0, 0, 0) + send(write, 0, 0, 3, 0x9C, 2, 1, 0, 0, 0) \
+        + send(read, 0, 0, 3, 0xA0, 0) + send(write, 0, 0, 3, 0xA0, 0, 0)
+    yield "posted", b"\0" + up + send(multi, 2, 0, 0, 20, 0, *bytes(8), 0, 0x83, 1, *bytes(8), shape=1) + poke + bytes(18)
+
+
+SEEDS = {"virtq": virtq_seeds, "gpu": gpu_seeds, "vfio-user": vfio_user_seeds}
 
 
 def main():

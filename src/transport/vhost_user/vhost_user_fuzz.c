@@ -3,63 +3,22 @@
  * A hostile front end without sockets and threads: the input is a list of messages, some as random as it comes, most
  * with fields that lead somewhere, which go through parser, back end, device side and a real device core.
  */
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/log.h"
 #include "base/socket.h"
-#include "render2d/render2d.h"
+#include "transport/fuzz_machine.h"
 #include "transport/vhost_user/backend.h"
 
-#define RAM_BYTES    (256u << 10)
-#define WINDOW_BYTES (2u << 20)
-#define USER_ADDR    0x10000000ULL
-#define MAX_PENDING  16
-#define MAX_MESSAGES 200
+#define USER_ADDR 0x10000000ULL
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-struct input {
-	const uint8_t *at;
-	size_t left;
-};
-
 struct machine {
-	struct pv_loop *loop;
-	struct pv_gpu *gpu;
-	struct pv_transport_device device;
+	struct fuzz_machine base;
 	struct pv_vhost_backend backend;
-	struct pv_transport_op done[MAX_PENDING];
-	size_t nr_done;
-	int ram, event, pair[2], null;
 	bool asked, replied;
 };
-
-static uint8_t take_u8(struct input *input)
-{
-	if (input->left == 0)
-		return 0;
-	input->left--;
-	return *input->at++;
-}
-
-static void take(struct input *input, void *out, size_t len)
-{
-	size_t n = len < input->left ? len : input->left;
-
-	memset(out, 0, len);
-	memcpy(out, input->at, n);
-	input->at += n;
-	input->left -= n;
-}
-
-static void check(bool condition)
-{
-	if (!condition)
-		abort();
-}
 
 static void on_reply(void *user, const void *bytes, size_t len)
 {
@@ -67,18 +26,15 @@ static void on_reply(void *user, const void *bytes, size_t len)
 	struct pv_vhost_header header;
 
 	memcpy(&header, bytes, sizeof(header));
-	check(!machine->replied && len == sizeof(header) + header.size && len <= PV_VHOST_MAX_REPLY_BYTES);
+	fuzz_check(!machine->replied && len == sizeof(header) + header.size && len <= PV_VHOST_MAX_REPLY_BYTES);
 	machine->replied = true;
 }
 
-/* As the socket thread does it, but that the device is always as fast as can be. */
 static void on_submit(void *user, const struct pv_transport_op *op)
 {
 	struct machine *machine = user;
 
-	check(machine->nr_done < PV_VHOST_MAX_OPS_PER_MESSAGE);
-	machine->done[machine->nr_done] = *op;
-	pv_transport_device_run(&machine->device, &machine->done[machine->nr_done++]);
+	fuzz_machine_run(&machine->base, op, PV_VHOST_MAX_OPS_PER_MESSAGE);
 }
 
 static enum pv_status on_open_channel(void *user, int take_fd)
@@ -101,7 +57,7 @@ static void on_map_window(void *user, bool wants_reply)
 	struct machine *machine = user;
 
 	(void)wants_reply;
-	check(!machine->asked);
+	fuzz_check(!machine->asked);
 	machine->asked = true;
 }
 
@@ -111,80 +67,39 @@ static const struct pv_vhost_backend_ops ops = {.reply = on_reply,
 						.has_channel = on_has_channel,
 						.map_window = on_map_window};
 
-static void ignore(void *user)
-{
-	(void)user;
-}
-
 static void open_machine(struct machine *machine, bool has_window)
 {
-	struct pv_gpu_params gpu_params = {.nr_outputs = 1,
-					   .outputs = {{.enabled = true, .width = 64, .height = 64}},
-					   .max_host_bytes = 1 << 20,
-					   .window_bytes = has_window ? WINDOW_BYTES : 0};
-	struct pv_transport_device_params device_params = {.config_changed = ignore, .memory_lost = ignore};
-	struct pv_vhost_backend_params params = {.ops = &ops, .user = machine, .device = &machine->device};
-	int fds[2];
+	struct pv_vhost_backend_params params = {.ops = &ops, .user = machine, .device = &machine->base.device};
 
-	check(pv_loop_create(&machine->loop) == PV_OK);
-	check(pv_render2d_create(&gpu_params.take_renderer) == PV_OK);
-	gpu_params.loop = machine->loop;
-	check(pv_gpu_create(&gpu_params, &machine->gpu) == PV_OK);
-	device_params.gpu = machine->gpu;
-	device_params.loop = machine->loop;
-	pv_transport_device_init(&machine->device, &device_params);
-	params.device_features = pv_gpu_features(machine->gpu);
-	params.window_fd = pv_gpu_window_fd(machine->gpu);
-	params.window_bytes = pv_gpu_window_bytes(machine->gpu);
-	check(pv_vhost_backend_init(&machine->backend, &params) == PV_OK);
-	check(pv_shm_create("ram", RAM_BYTES, &machine->ram) == PV_OK);
-	check(pv_notifier_create(fds) == PV_OK);
-	machine->event = fds[0];
-	if (fds[1] != fds[0])
-		close(fds[1]);
-	check(pv_socket_pair(machine->pair) == PV_OK);
-	machine->null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	check(machine->null >= 0);
+	fuzz_machine_open(&machine->base, has_window);
+	params.device_features = pv_gpu_features(machine->base.gpu);
+	params.window_fd = pv_gpu_window_fd(machine->base.gpu);
+	params.window_bytes = pv_gpu_window_bytes(machine->base.gpu);
+	fuzz_check(pv_vhost_backend_init(&machine->backend, &params) == PV_OK);
 }
 
 static void close_machine(struct machine *machine)
 {
 	pv_vhost_backend_finish(&machine->backend);
-	pv_transport_device_finish(&machine->device);
-	pv_gpu_destroy(machine->gpu);
-	pv_loop_destroy(machine->loop);
-	pv_fd_close(&machine->ram);
-	pv_fd_close(&machine->event);
-	pv_fd_close(&machine->pair[0]);
-	pv_fd_close(&machine->pair[1]);
-	pv_fd_close(&machine->null);
-}
-
-static int borrow_fd(struct machine *machine, uint8_t kind)
-{
-	const int fds[] = {machine->ram,     machine->event, pv_gpu_window_fd(machine->gpu),
-			   machine->pair[0], machine->null,  machine->ram};
-	int fd = fds[kind % PV_ARRAY_LEN(fds)];
-
-	return dup(fd >= 0 ? fd : machine->null);
+	fuzz_machine_close(&machine->base);
 }
 
 /* A region that may well be a good one. */
-static struct pv_vhost_region take_region(struct input *input)
+static struct pv_vhost_region take_region(struct fuzz_input *input)
 {
-	uint64_t guest_addr = (take_u8(input) & 7) * 0x8000ULL;
+	uint64_t guest_addr = (fuzz_take_u8(input) & 7) * 0x8000ULL;
 
 	return (struct pv_vhost_region){.guest_addr = guest_addr,
-					.size_bytes = (take_u8(input) & 7) * 0x8000ULL + 0x8000,
+					.size_bytes = (fuzz_take_u8(input) & 7) * 0x8000ULL + 0x8000,
 					.user_addr = USER_ADDR + guest_addr,
-					.mmap_offset = (take_u8(input) & 3) * 0x100ULL};
+					.mmap_offset = (fuzz_take_u8(input) & 3) * 0x100ULL};
 }
 
 /* The right size, and fields that lead somewhere. Returns the size. */
-static uint32_t make_payload(struct machine *machine, struct input *input, uint32_t request, uint8_t *payload)
+static uint32_t make_payload(struct machine *machine, struct fuzz_input *input, uint32_t request, uint8_t *payload)
 {
-	uint64_t features = pv_gpu_features(machine->gpu) | PV_VHOST_F_PROTOCOL_FEATURES;
-	struct pv_vhost_ring_state ring = {.index = take_u8(input) & 1};
+	uint64_t features = pv_gpu_features(machine->base.gpu) | PV_VHOST_F_PROTOCOL_FEATURES;
+	struct pv_vhost_ring_state ring = {.index = fuzz_take_u8(input) & 1};
 	struct pv_vhost_ring_addr addr = {.index = ring.index};
 	struct pv_vhost_memory memory = {.nr_regions = ring.index + 1};
 	struct pv_vhost_single_region single;
@@ -198,8 +113,8 @@ static uint32_t make_payload(struct machine *machine, struct input *input, uint3
 		value = PV_VHOST_PROTOCOL_F_MQ | PV_VHOST_PROTOCOL_F_REPLY_ACK | PV_VHOST_PROTOCOL_F_BACKEND_REQ |
 			PV_VHOST_PROTOCOL_F_CONFIG | PV_VHOST_PROTOCOL_F_BACKEND_SEND_FD |
 			PV_VHOST_PROTOCOL_F_RESET_DEVICE | PV_VHOST_PROTOCOL_F_STATUS |
-			(pv_gpu_window_bytes(machine->gpu) ? PV_VHOST_PROTOCOL_F_SHMEM
-							   : PV_VHOST_PROTOCOL_F_CONFIGURE_MEM_SLOTS);
+			(pv_gpu_window_bytes(machine->base.gpu) ? PV_VHOST_PROTOCOL_F_SHMEM
+								: PV_VHOST_PROTOCOL_F_CONFIGURE_MEM_SLOTS);
 		memcpy(payload, &value, 8);
 		return 8;
 	case PV_VHOST_SET_MEM_TABLE:
@@ -213,19 +128,19 @@ static uint32_t make_payload(struct machine *machine, struct input *input, uint3
 		memcpy(payload, &single, sizeof(single));
 		return sizeof(single);
 	case PV_VHOST_SET_VRING_ADDR:
-		addr.desc = USER_ADDR + take_u8(input) * 0x400ULL;
-		addr.avail = USER_ADDR + take_u8(input) * 0x400ULL;
-		addr.used = USER_ADDR + take_u8(input) * 0x400ULL;
+		addr.desc = USER_ADDR + fuzz_take_u8(input) * 0x400ULL;
+		addr.avail = USER_ADDR + fuzz_take_u8(input) * 0x400ULL;
+		addr.used = USER_ADDR + fuzz_take_u8(input) * 0x400ULL;
 		memcpy(payload, &addr, sizeof(addr));
 		return sizeof(addr);
 	case PV_VHOST_SET_VRING_NUM:
-		ring.num = 1u << (take_u8(input) & 15);
+		ring.num = 1u << (fuzz_take_u8(input) & 15);
 		memcpy(payload, &ring, sizeof(ring));
 		return sizeof(ring);
 	case PV_VHOST_SET_VRING_BASE:
 	case PV_VHOST_GET_VRING_BASE:
 	case PV_VHOST_SET_VRING_ENABLE:
-		ring.num = take_u8(input) & 1;
+		ring.num = fuzz_take_u8(input) & 1;
 		memcpy(payload, &ring, sizeof(ring));
 		return sizeof(ring);
 	case PV_VHOST_SET_VRING_KICK:
@@ -239,7 +154,7 @@ static uint32_t make_payload(struct machine *machine, struct input *input, uint3
 	case PV_VHOST_SET_CONFIG:
 		memset(payload, 0, 32);
 		payload[4] = 20;
-		payload[16] = take_u8(input);
+		payload[16] = fuzz_take_u8(input);
 		return 32;
 	default:
 		return 0;
@@ -251,9 +166,9 @@ static bool finish_ops(struct machine *machine)
 {
 	bool ok = true;
 
-	for (size_t i = 0; i < machine->nr_done; i++)
-		ok = ok && pv_vhost_backend_op_done(&machine->backend, &machine->done[i]) == PV_OK;
-	machine->nr_done = 0;
+	for (size_t i = 0; i < machine->base.nr_done; i++)
+		ok = ok && pv_vhost_backend_op_done(&machine->backend, &machine->base.done[i]) == PV_OK;
+	machine->base.nr_done = 0;
 	return ok;
 }
 
@@ -267,7 +182,7 @@ static bool handle(struct machine *machine, const struct pv_vhost_header *header
 	struct pv_vhost_fault fault;
 	enum pv_status status;
 
-	check(exact);
+	fuzz_check(exact);
 	memcpy(exact, payload, header->size);
 	status = pv_vhost_message_parse(header, exact, fds, nr_fds, PV_GPU_NR_QUEUES, &message, &fault);
 	free(exact);
@@ -276,11 +191,11 @@ static bool handle(struct machine *machine, const struct pv_vhost_header *header
 	bool wants_answer = message.need_reply;
 	machine->replied = false;
 	status = pv_vhost_backend_handle(&machine->backend, &message);
-	check(!pv_vhost_backend_is_waiting(&machine->backend) || !machine->replied);
+	fuzz_check(!pv_vhost_backend_is_waiting(&machine->backend) || !machine->replied);
 	if (status != PV_OK || !finish_ops(machine))
 		return false;
-	check(!pv_vhost_backend_is_waiting(&machine->backend));
-	check(machine->replied || !wants_answer);
+	fuzz_check(!pv_vhost_backend_is_waiting(&machine->backend));
+	fuzz_check(machine->replied || !wants_answer);
 	return true;
 }
 
@@ -290,28 +205,28 @@ static size_t right_fds(struct machine *machine, uint32_t request, const uint8_t
 	switch (request) {
 	case PV_VHOST_SET_MEM_TABLE:
 		for (uint8_t i = 0; i < payload[0]; i++)
-			fds[i] = borrow_fd(machine, i == 1 ? 2 : 0);
+			fds[i] = fuzz_machine_borrow_fd(&machine->base, i == 1 ? 2 : 0);
 		return payload[0];
 	case PV_VHOST_ADD_MEM_REG:
-		fds[0] = borrow_fd(machine, 0);
+		fds[0] = fuzz_machine_borrow_fd(&machine->base, 0);
 		return 1;
 	case PV_VHOST_SET_VRING_KICK:
 	case PV_VHOST_SET_VRING_CALL:
 	case PV_VHOST_SET_VRING_ERR:
-		fds[0] = borrow_fd(machine, 1);
+		fds[0] = fuzz_machine_borrow_fd(&machine->base, 1);
 		return 1;
 	case PV_VHOST_SET_BACKEND_REQ_FD:
 	case PV_VHOST_GPU_SET_SOCKET:
-		fds[0] = borrow_fd(machine, 3);
+		fds[0] = fuzz_machine_borrow_fd(&machine->base, 3);
 		return 1;
 	default:
 		return 0;
 	}
 }
 
-static bool send_message(struct machine *machine, struct input *input)
+static bool send_message(struct machine *machine, struct fuzz_input *input)
 {
-	uint8_t wanted = take_u8(input), shape = take_u8(input);
+	uint8_t wanted = fuzz_take_u8(input), shape = fuzz_take_u8(input);
 	struct pv_vhost_header header = {.request = wanted % 48,
 					 .flags = PV_VHOST_VERSION | (shape & 1 ? PV_VHOST_NEED_REPLY : 0)};
 	uint8_t payload[PV_VHOST_MAX_PAYLOAD_BYTES] = {0};
@@ -320,10 +235,10 @@ static bool send_message(struct machine *machine, struct input *input)
 	size_t nr_fds = (shape >> 1) & 3;
 
 	if (shape & 0x80) {
-		take(input, &header, sizeof(header));
+		fuzz_take(input, &header, sizeof(header));
 		if (pv_vhost_header_check(&header, &fault) != PV_OK)
 			return false;
-		take(input, payload, header.size);
+		fuzz_take(input, payload, header.size);
 	} else {
 		header.size = make_payload(machine, input, header.request, payload);
 		if (pv_vhost_header_check(&header, &fault) != PV_OK)
@@ -331,7 +246,7 @@ static bool send_message(struct machine *machine, struct input *input)
 	}
 	if (shape & 0x40) {
 		for (size_t i = 0; i < nr_fds; i++)
-			fds[i] = borrow_fd(machine, (uint8_t)((shape >> 3) + i));
+			fds[i] = fuzz_machine_borrow_fd(&machine->base, (uint8_t)((shape >> 3) + i));
 	} else {
 		nr_fds = right_fds(machine, header.request, payload, fds);
 	}
@@ -348,23 +263,20 @@ static bool tell(struct machine *machine, uint32_t request, const void *payload,
 	return handle(machine, &header, bytes, fds, right_fds(machine, request, bytes, fds));
 }
 
-#define RING_SIZE 8
-#define DESC_AT   0x1000
-#define AVAIL_AT  0x2000
-#define USED_AT   0x3000
-
 /* A good start, which random messages would need long to find. Both rings use the same places. */
 static bool start(struct machine *machine, uint8_t steps)
 {
-	struct input none = {0};
+	struct fuzz_input none = {0};
 	uint8_t payload[PV_VHOST_MAX_PAYLOAD_BYTES];
 	struct pv_vhost_memory memory = {.nr_regions = 1,
-					 .regions = {{.size_bytes = RAM_BYTES, .user_addr = USER_ADDR}}};
+					 .regions = {{.size_bytes = FUZZ_RAM_BYTES, .user_addr = USER_ADDR}}};
 	uint32_t index = steps >> 7;
-	struct pv_vhost_ring_state num = {.index = index, .num = RING_SIZE}, base = {.index = index};
+	struct pv_vhost_ring_state num = {.index = index, .num = FUZZ_RING_SIZE}, base = {.index = index};
 	struct pv_vhost_ring_state enable = {.index = index, .num = 1};
-	struct pv_vhost_ring_addr addr = {
-	    .index = index, .desc = USER_ADDR + DESC_AT, .avail = USER_ADDR + AVAIL_AT, .used = USER_ADDR + USED_AT};
+	struct pv_vhost_ring_addr addr = {.index = index,
+					  .desc = USER_ADDR + FUZZ_DESC_AT,
+					  .avail = USER_ADDR + FUZZ_AVAIL_AT,
+					  .used = USER_ADDR + FUZZ_USED_AT};
 	uint64_t fd = index;
 
 	if (steps & 1 && !tell(machine, PV_VHOST_SET_PROTOCOL_FEATURES, payload,
@@ -386,83 +298,40 @@ static bool start(struct machine *machine, uint8_t steps)
 	return !(steps & 64) || tell(machine, PV_VHOST_SET_VRING_ENABLE, &enable, sizeof(enable));
 }
 
-static void put(struct machine *machine, off_t at, const void *bytes, size_t len)
+static bool do_next(void *user, struct fuzz_input *input)
 {
-	check(pwrite(machine->ram, bytes, len, at) == (ssize_t)len);
-}
+	struct machine *machine = user;
 
-/* A request where start() puts the ring, and its doorbell. */
-static void submit(struct machine *machine, struct input *input)
-{
-	struct {
-		uint64_t addr;
-		uint32_t len;
-		uint16_t flags, next;
-	} chain[2] = {{0x4000, 64, 1, 1}, {0x5000, 512, 2, 0}};
-	uint8_t command[64];
-	uint16_t index;
-
-	take(input, command, sizeof(command));
-	command[1] = command[1] & 3; /* 0x0100 and 0x0300 are where the commands are */
-	put(machine, 0x4000, command, sizeof(command));
-	put(machine, DESC_AT, chain, sizeof(chain));
-	check(pread(machine->ram, &index, sizeof(index), AVAIL_AT + 2) == sizeof(index));
-	put(machine, AVAIL_AT + 4 + index % RING_SIZE * 2, &(uint16_t){0}, 2);
-	index++;
-	put(machine, AVAIL_AT + 2, &index, sizeof(index));
-	pv_notifier_raise(machine->event);
-}
-
-static void poke_memory(struct machine *machine, struct input *input)
-{
-	uint8_t bytes[16];
-	off_t at = take_u8(input) * 0x400 + take_u8(input) % 32 * 4;
-
-	take(input, bytes, sizeof(bytes));
-	put(machine, at, bytes, sizeof(bytes));
-}
-
-static bool do_next(struct machine *machine, struct input *input)
-{
-	switch (take_u8(input) % 8) {
+	switch (fuzz_take_u8(input) % 8) {
 	case 0:
-		pv_notifier_raise(machine->event);
+		pv_notifier_raise(machine->base.event);
 		return true;
 	case 1:
-		poke_memory(machine, input);
+		fuzz_machine_poke(&machine->base, input);
 		return true;
 	case 2:
 		if (machine->asked) {
 			machine->asked = false;
-			pv_vhost_backend_window_mapped(&machine->backend, take_u8(input) & 1);
+			pv_vhost_backend_window_mapped(&machine->backend, fuzz_take_u8(input) & 1);
 		}
 		return finish_ops(machine);
 	case 3:
-		return start(machine, take_u8(input));
+		return start(machine, fuzz_take_u8(input));
 	case 4:
-		submit(machine, input);
+		fuzz_machine_submit(&machine->base, input);
 		return true;
 	default:
 		return send_message(machine, input);
 	}
 }
 
-static void drop_line(void *user, enum pv_log_level level, const char *line)
-{
-	(void)user;
-	(void)level;
-	(void)line;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct input input = {.at = data, .left = size};
+	struct fuzz_input input = {.at = data, .left = size};
 	struct machine machine = {0};
 
-	pv_log_set_sink(drop_line, NULL);
-	open_machine(&machine, take_u8(&input) & 1);
-	for (int i = 0; i < MAX_MESSAGES && input.left > 0 && do_next(&machine, &input); i++)
-		pv_loop_step(machine.loop, 0);
+	open_machine(&machine, fuzz_take_u8(&input) & 1);
+	fuzz_machine_loop(&machine.base, &input, do_next, &machine);
 	close_machine(&machine);
 	return 0;
 }

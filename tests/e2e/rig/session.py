@@ -38,16 +38,29 @@ class FrontEnd:
     options: str = ""        # properties of the device
     windows: bool = False    # with a display whose windows can change their size
     arguments: tuple = ()    # of our process
+    board: str = "q35"
 
     @property
     def kind(self):
+        if self.device == "vfio-user-pci":
+            return "vfio" if self.board == "q35" else "vfio-bus"
         return {"vhost-user-gpu-pci": "gpu", "vhost-user-vga": "vga", "vhost-user-test-device-pci": "test"}[self.device]
+
+    @property
+    def transport(self):
+        return "vfio-user" if self.device == "vfio-user-pci" else "vhost-user"
+
+    @property
+    def has_window(self):
+        return self.device in ("vhost-user-test-device-pci", "vfio-user-pci")
 
 
 WINDOW_BYTES = 256 * MiB
 FRONT_ENDS = {front_end.name: front_end for front_end in (
     FrontEnd("gpu", "vhost-user-gpu-pci", options="max_outputs=2"),
     FrontEnd("test", "vhost-user-test-device-pci", console=False, arguments=("--window=256M", "--size=1280x800,off", "--outputs=2")),
+    FrontEnd("vfio", "vfio-user-pci", console=False, arguments=("--window=256M", "--size=1280x800,off", "--outputs=2")),
+    FrontEnd("vfio-pc", "vfio-user-pci", console=False, arguments=("--size=1280x800,off", "--outputs=2"), board="pc"),
     FrontEnd("vga", "vhost-user-vga"),
     FrontEnd("gpu-7.2", "vhost-user-gpu-pci", qemu="7.2"),
     # Guests of their own for changes of size: QEMU's other displays leave these consoles alone.
@@ -157,13 +170,13 @@ class Session:
         try:
             if front_end.ours:
                 at_exit = [f"--display=png={self.picture_path}"] if picture_at_exit else []
-                self.device = vm.Device(arguments=[*front_end.arguments, *at_exit])
+                self.device = vm.Device(arguments=[*front_end.arguments, *at_exit], transport=front_end.transport)
                 gpu = self.device.qemu_arguments(front_end.kind, front_end.options)
             else:
                 options = f",{front_end.options}" if front_end.options else ""
                 gpu = ["-device", f"{front_end.device},id=gpu{options}"]
             self.vm = vm.Machine(gpu=gpu, qemu=front_end.qemu, memory_mib=memory_mib, kernel=kernel, display=display,
-                                 directory=self.directory / "vm")
+                                 board=front_end.board, directory=self.directory / "vm")
             self.kmsbench, self.triangle = self.vm.install(BUILD / "guest/kmsbench/pvgpu-kmsbench",
                                                            BUILD / "guest/triangle/pvgpu-triangle")
         except BaseException as error:
