@@ -46,13 +46,31 @@ struct pv_device_params {
 	const struct pv_device_output *PV_NULLABLE outputs;
 	/* Host memory for the guest's 2D pictures, in bytes; beyond it the guest is told "out of memory". 0: 512 MiB */
 	uint64_t max_host_bytes;
-	/* Virtio shared memory region 1, in bytes: 0 = none, else a multiple of 2 MiB. Costs memory only where used. */
+	/*
+	 * Virtio shared memory region 1, in bytes: 0 = none, PV_DEVICE_WINDOW_AUTO, or a multiple of 2 MiB. Costs
+	 * memory only where used.
+	 */
 	uint64_t window_bytes;
 	/* Where pv_device_destroy() writes each head's last picture as PNG, head N to "name-N.png"; NULL: nowhere. */
 	const char *PV_NULLABLE png_path;
+	/*
+	 * Who draws for the guest, names with commas: "2d", and "venus" (the host's Vulkan; needs a window). "2d" is
+	 * always there. NULL: "2d", and "venus" if there is a window and the host has a Vulkan device that can be used.
+	 */
+	const char *PV_NULLABLE renderers;
+	/* The Vulkan device: its number in `pvgpu devices`, or a part of its name. NULL: the best one. */
+	const char *PV_NULLABLE vulkan_device;
+	/* For tests: make do with the Vulkan of a Mac. */
+	bool emulate_portability;
 };
 
-/* Starts the device thread. PV_ERR_ARGUMENT: a value is out of range. */
+/* As large as seems right for this host, a power of two; none if no renderer would use it. */
+#define PV_DEVICE_WINDOW_AUTO UINT64_MAX
+
+/*
+ * Starts the device thread. PV_ERR_ARGUMENT: a value is out of range. PV_ERR_UNSUPPORTED: a renderer that was asked for
+ * cannot be had (logged).
+ */
 PV_API PV_MUST_USE enum pv_status pv_device_create(const struct pv_device_params *PV_NONNULL params,
 						   struct pv_device *PV_NULLABLE *PV_NONNULL out);
 /* Not from a callback. Servers of the device (pv/vhost_user.h, pv/control.h) must be gone. NULL is fine. */

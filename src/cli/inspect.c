@@ -178,6 +178,24 @@ static void print_vtest_status(yyjson_val *status)
 	printf("cpu        %.2f s\n", yyjson_get_num(yyjson_obj_get(status, "cpu_seconds")));
 }
 
+static void print_contexts(yyjson_val *status)
+{
+	yyjson_val *vulkan = yyjson_obj_get(status, "vulkan"), *entry;
+	size_t i, max;
+
+	if (vulkan)
+		printf("vulkan     %s, %s\n", text(vulkan, "device"), text(vulkan, "driver"));
+	yyjson_arr_foreach(yyjson_obj_get(status, "contexts"), i, max, entry)
+	{
+		printf("context    %" PRIu64 " %s (%s): %.1f MiB in %" PRIu64 " blobs", number(entry, "id"),
+		       text(entry, "name"), text(entry, "renderer"), mebibytes(number(entry, "blob_bytes")),
+		       number(entry, "blobs"));
+		if (number(entry, "host_bytes"))
+			printf(", %.1f MiB besides", mebibytes(number(entry, "host_bytes")));
+		printf("\n");
+	}
+}
+
 static void print_status(yyjson_val *status)
 {
 	yyjson_val *counters = yyjson_obj_get(status, "counters");
@@ -203,6 +221,10 @@ static void print_status(yyjson_val *status)
 	       number(counters, "interrupts"), number(counters, "resets"));
 	printf("pictures   %.1f of %.0f MiB in %" PRIu64 " resources\n", mebibytes(number(memory, "resource_bytes")),
 	       mebibytes(number(memory, "max_resource_bytes")), number(memory, "resources"));
+	if (number(memory, "window_bytes"))
+		printf("window     %.1f of %.0f MiB\n", mebibytes(number(memory, "window_used_bytes")),
+		       mebibytes(number(memory, "window_bytes")));
+	print_contexts(status);
 	printf("memory     %.1f MiB private, %.1f MiB resident with guest memory, %.1f MiB at its peak\n",
 	       mebibytes(number(memory, "private_bytes")), mebibytes(number(memory, "resident_bytes")),
 	       mebibytes(number(memory, "peak_resident_bytes")));

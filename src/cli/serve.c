@@ -31,6 +31,8 @@ struct options {
 	uint32_t nr_sizes;
 	struct pv_device_output outputs[PV_DEVICE_MAX_OUTPUTS];
 	const char *png_path;
+	const char *renderers, *vulkan_device;
+	bool emulate_portability;
 	uint64_t window_bytes, max_host_bytes;
 	const char *control; /* NULL: by name */
 	const char *name;
@@ -108,6 +110,15 @@ static int take_option(const struct cli_command *command, const struct cli_serve
 	case CLI_SERVE_DISPLAY:
 		if (!parse_display(options, value))
 			return cli_usage(command, "--display=%s: there are none, png and png=PATH", value);
+		return CLI_OK;
+	case CLI_SERVE_RENDERER:
+		options->renderers = value;
+		return CLI_OK;
+	case CLI_SERVE_DEVICE:
+		options->vulkan_device = value;
+		return CLI_OK;
+	case CLI_SERVE_EMULATE_PORTABILITY:
+		options->emulate_portability = true;
 		return CLI_OK;
 	case CLI_SERVE_WINDOW:
 		if (!cli_parse_bytes(value, &options->window_bytes) || options->window_bytes % (2u << 20) ||
@@ -366,6 +377,9 @@ static int start_device(struct service *service)
 	    .max_host_bytes = options->max_host_bytes,
 	    .window_bytes = options->window_bytes,
 	    .png_path = options->png_path,
+	    .renderers = options->renderers,
+	    .vulkan_device = options->vulkan_device,
+	    .emulate_portability = options->emulate_portability,
 	};
 	enum pv_status status = pv_device_create(&params, &service->device);
 
@@ -472,12 +486,10 @@ static void stop(struct service *service)
 
 int cli_serve(const struct cli_command *command, const struct cli_serve_kind *kind, int argc, char **argv)
 {
-	struct options options = {.fd = -1, .log_level = PV_LOG_INFO};
+	struct options options = {.fd = -1, .window_bytes = PV_DEVICE_WINDOW_AUTO, .log_level = PV_LOG_INFO};
 	struct service service = {.kind = kind, .options = &options, .source = {.listen_fd = -1, .connected_fd = -1}};
 	int code;
 
-	if (kind->default_window)
-		options.window_bytes = kind->default_window();
 	code = parse(command, kind, argc, argv, &options);
 	if (code >= 0)
 		return code;

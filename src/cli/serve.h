@@ -13,6 +13,9 @@ enum {
 	CLI_SERVE_OUTPUTS,
 	CLI_SERVE_SIZE,
 	CLI_SERVE_DISPLAY,
+	CLI_SERVE_RENDERER,
+	CLI_SERVE_DEVICE,
+	CLI_SERVE_EMULATE_PORTABILITY,
 	CLI_SERVE_WINDOW,
 	CLI_SERVE_MAX_HOST_MEMORY,
 	CLI_SERVE_CONTROL,
@@ -24,7 +27,9 @@ enum {
 
 /* For the table of a command. */
 #define CLI_SERVE_OPTIONS                                                                                              \
-	{CLI_SERVE_SOCKET_PATH, 's', "socket-path", true}, {CLI_SERVE_FD, 'f', "fd", true},                            \
+	{CLI_SERVE_RENDERER, 0, "renderer", true}, {CLI_SERVE_DEVICE, 0, "device", true},                              \
+	    {CLI_SERVE_EMULATE_PORTABILITY, 0, "emulate-portability", false},                                          \
+	    {CLI_SERVE_SOCKET_PATH, 's', "socket-path", true}, {CLI_SERVE_FD, 'f', "fd", true},                        \
 	    {CLI_SERVE_OUTPUTS, 0, "outputs", true}, {CLI_SERVE_SIZE, 0, "size", true},                                \
 	    {CLI_SERVE_DISPLAY, 0, "display", true}, {CLI_SERVE_WINDOW, 0, "window", true},                            \
 	    {CLI_SERVE_MAX_HOST_MEMORY, 0, "max-host-memory", true}, {CLI_SERVE_CONTROL, 0, "control", true},          \
@@ -41,6 +46,11 @@ enum {
 	"  --outputs=N                 number of heads, 1 to 16; default 1\n"                                          \
 	"  --size=SIZE[,SIZE...]       size of each head, WIDTHxHEIGHT or off; default 1280x800\n"                     \
 	"  --display=none|png[=PATH]   png: write each head's last picture to PATH in the end; default none\n"
+#define CLI_SERVE_RENDER_HELP                                                                                          \
+	"  --renderer=LIST             2d, venus or both: venus gives the guest the host's Vulkan; default 2d, and\n"  \
+	"                              venus if this host can\n"                                                       \
+	"  --device=NUMBER|NAME        Vulkan device, as pvgpu devices lists them; default the best\n"                 \
+	"  --emulate-portability       for tests: make do with the Vulkan of a Mac\n"
 #define CLI_SERVE_CONTROL_HELP                                                                                         \
 	"  --max-host-memory=SIZE      for the guest's pictures; default 512M\n"                                       \
 	"  --control=PATH|none         control socket for pvgpu status and others; default by name\n"                  \
@@ -53,9 +63,8 @@ struct cli_serve_kind {
 	const struct cli_option *options;
 	/* One of its own: an exit code that ends the command, or CLI_OK. NULL: it has none. */
 	int (*take_option)(int id, const char *value);
-	const char *capabilities;         /* with CLI_SERVE_CAPABILITIES */
-	bool window_is_bar;               /* so its size is a power of two */
-	uint64_t (*default_window)(void); /* bytes; NULL: 0 */
+	const char *capabilities; /* with CLI_SERVE_CAPABILITIES */
+	bool window_is_bar;       /* so its size is a power of two */
 
 	enum pv_status (*listen)(const char *path, int32_t *out_fd);
 	/* `closed` comes with user NULL, on any thread. */

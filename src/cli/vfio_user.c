@@ -1,27 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "pv/vfio_user.h"
 
-#include <unistd.h>
-
 #include "cli/serve.h"
 
-#define MIN_WINDOW_BYTES (256ull << 20)
-/* What firmware finds room for with the 39 address bits of common processors. */
-#define MAX_WINDOW_BYTES (16ull << 30)
-
 static const struct cli_option options[] = {CLI_SERVE_OPTIONS, {0}};
-
-/* Half of the host's memory, as a power of two: it is an upper bound, what is not used costs nothing. */
-static uint64_t default_window(void)
-{
-	long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
-	uint64_t host_bytes = pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : 0;
-	uint64_t bytes = MIN_WINDOW_BYTES;
-
-	while (bytes < MAX_WINDOW_BYTES && bytes * 4 <= host_bytes)
-		bytes *= 2;
-	return bytes;
-}
 
 static enum pv_status create(struct pv_device *device, int take_fd, void (*closed)(void *user, enum pv_status status),
 			     void **out)
@@ -44,7 +26,6 @@ static void destroy(void *server)
 static const struct cli_serve_kind kind = {
     .options = options,
     .window_is_bar = true,
-    .default_window = default_window,
     .listen = pv_vfio_user_listen,
     .create = create,
     .destroy = destroy,
@@ -68,8 +49,8 @@ const struct cli_command cli_vfio_user = {
 	"leaves, or on SIGTERM. The VMM does not survive the device: stop it first.\n"
 	"\n" CLI_SERVE_SOCKET_HELP CLI_SERVE_SCREEN_HELP
 	"  --window=SIZE               memory shared with the host's GPU, a power of two; default half of the host's\n"
-	"                              memory, 256M to 16G; takes memory only where it is "
-	"used\n" CLI_SERVE_CONTROL_HELP "\n"
+	"                              memory, 256M to 16G, if a renderer uses it; takes memory only where it is "
+	"used\n" CLI_SERVE_RENDER_HELP CLI_SERVE_CONTROL_HELP "\n"
 	"Examples:\n"
 	"  pvgpu vfio-user --socket-path=/tmp/gpu.sock --size=1920x1080\n"
 	"  qemu-system-x86_64 -machine q35,memory-backend=mem -object memory-backend-memfd,id=mem,size=2G,share=on "

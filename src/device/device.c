@@ -15,7 +15,6 @@
 #include "device/device.h"
 #include "device/version.h"
 #include "display/png.h"
-#include "render2d/render2d.h"
 
 _Static_assert(PV_DEVICE_MAX_OUTPUTS == PV_GPU_MAX_SCANOUTS, "public and internal limits are the same");
 _Static_assert(PV_DEVICE_MAX_SIDE_PIXELS == PV_FRAME_MAX_SIDE, "public and internal limits are the same");
@@ -189,6 +188,7 @@ enum pv_status pv_server_listen(const char *path, int32_t *out_fd)
 struct create_call {
 	struct pv_device *device;
 	struct pv_gpu_params gpu;
+	struct pv_device_renderer_params renderers;
 	const char *png_path;
 	enum pv_status status;
 };
@@ -198,7 +198,9 @@ static void create_parts(void *user)
 	struct create_call *call = user;
 	struct pv_device *device = call->device;
 
-	call->status = pv_render2d_create(&call->gpu.take_renderer);
+	call->renderers.loop = device->loop;
+	call->renderers.window_bytes = &call->gpu.window_bytes;
+	call->status = pv_device_renderer_create(&call->renderers, &call->gpu.take_renderer, &device->vulkan);
 	if (call->status == PV_OK)
 		call->status = pv_gpu_create(&call->gpu, &device->gpu);
 	if (call->status == PV_OK)
@@ -219,6 +221,7 @@ static void destroy_parts(void *user)
 		pv_gpu_destroy(device->gpu);
 	/* A doorbell that is still posted finds this. */
 	device->gpu = NULL;
+	pv_device_vulkan_destroy(device->vulkan);
 }
 
 static bool to_output(const struct pv_device_output *from, struct pv_output *to)
@@ -245,12 +248,18 @@ static enum pv_status read_params(const struct pv_device_params *from, struct cr
 		return PV_ERR_ARGUMENT;
 	if (params.nr_outputs == 0)
 		params.nr_outputs = 1;
-	if (params.nr_outputs > PV_GPU_MAX_SCANOUTS || params.window_bytes % (2u << 20) != 0)
+	if (params.nr_outputs > PV_GPU_MAX_SCANOUTS ||
+	    (params.window_bytes != PV_DEVICE_WINDOW_AUTO && params.window_bytes % (2u << 20) != 0))
 		return PV_ERR_ARGUMENT;
 	call->gpu = (struct pv_gpu_params){
 	    .nr_outputs = params.nr_outputs,
 	    .max_host_bytes = params.max_host_bytes,
 	    .window_bytes = params.window_bytes,
+	};
+	call->renderers = (struct pv_device_renderer_params){
+	    .names = params.renderers,
+	    .vulkan_device = params.vulkan_device,
+	    .emulate_portability = params.emulate_portability,
 	};
 	call->png_path = params.png_path;
 	for (uint32_t i = 0; i < params.nr_outputs; i++) {

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "device/meter.h"
+#include "device/renderers.h"
 #include "gpu/gpu.h"
 #include "pv/device.h"
 #include "transport/connection.h"
@@ -38,9 +39,10 @@ struct pv_device {
 
 	/* Owned by the device thread. */
 	struct pv_gpu *gpu;
-	struct pv_display *png;     /* in the core's list */
-	struct pv_display *meter;   /* in the core's list */
-	struct pv_display *console; /* the VMM's, in the core's list; or NULL */
+	struct pv_device_vulkan *vulkan; /* outlives the core; NULL: not in use */
+	struct pv_display *png;          /* in the core's list */
+	struct pv_display *meter;        /* in the core's list */
+	struct pv_display *console;      /* the VMM's, in the core's list; or NULL */
 	struct pv_device_view *views;
 	enum pv_device_owner owner;
 	struct pv_device_owner_ops owner_ops;

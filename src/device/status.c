@@ -11,10 +11,14 @@
 #include "gpu/protocol.h"
 #include "pv/device.h"
 
+#define MAX_CONTEXTS 256
+
 struct state {
 	struct pv_device *device;
 	struct pv_gpu_stats gpu;
 	uint64_t features, window_bytes;
+	struct pv_gpu_context_stats contexts[MAX_CONTEXTS];
+	size_t nr_contexts;
 	uint32_t nr_outputs;
 	struct pv_output outputs[PV_GPU_MAX_SCANOUTS];
 	uint32_t frames_per_second[PV_GPU_MAX_SCANOUTS];
@@ -34,6 +38,7 @@ static void gather(void *user)
 	pv_gpu_get_stats(device->gpu, &state->gpu);
 	state->features = pv_gpu_features(device->gpu);
 	state->window_bytes = pv_gpu_window_bytes(device->gpu);
+	state->nr_contexts = pv_gpu_get_contexts(device->gpu, state->contexts, MAX_CONTEXTS);
 	state->nr_outputs = pv_gpu_nr_outputs(device->gpu);
 	for (uint32_t i = 0; i < state->nr_outputs; i++) {
 		state->outputs[i] = *pv_gpu_output(device->gpu, i);
@@ -198,6 +203,7 @@ static void add_counters(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct
 	yyjson_mut_obj_add_uint(doc, counters, "transfers", stats->transfers);
 	yyjson_mut_obj_add_uint(doc, counters, "transferred_bytes", stats->transferred_bytes);
 	yyjson_mut_obj_add_uint(doc, counters, "flushes", stats->flushes);
+	yyjson_mut_obj_add_uint(doc, counters, "submits", stats->submits);
 	yyjson_mut_obj_add_uint(doc, counters, "resets", stats->resets);
 }
 
@@ -213,6 +219,47 @@ static void add_memory(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct s
 	yyjson_mut_obj_add_uint(doc, memory, "resource_bytes", state->gpu.host_bytes);
 	yyjson_mut_obj_add_uint(doc, memory, "max_resource_bytes", state->gpu.max_host_bytes);
 	yyjson_mut_obj_add_uint(doc, memory, "window_bytes", state->window_bytes);
+	yyjson_mut_obj_add_uint(doc, memory, "window_used_bytes", state->gpu.window_used_bytes);
+}
+
+static const char *capset_name(uint32_t id)
+{
+	switch (id) {
+	case 1:
+		return "virgl";
+	case 2:
+		return "virgl2";
+	case 4:
+		return "venus";
+	default:
+		return "none";
+	}
+}
+
+static void add_3d(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct state *state)
+{
+	const struct pv_device_vulkan *vulkan = state->device->vulkan; /* immutable */
+	yyjson_mut_val *list;
+
+	if (vulkan) {
+		yyjson_mut_val *entry = yyjson_mut_obj_add_obj(doc, root, "vulkan");
+
+		yyjson_mut_obj_add_str(doc, entry, "device", pv_device_vulkan_device(vulkan));
+		yyjson_mut_obj_add_str(doc, entry, "driver", pv_device_vulkan_driver(vulkan));
+	}
+	list = yyjson_mut_obj_add_arr(doc, root, "contexts");
+	for (size_t i = 0; i < state->nr_contexts; i++) {
+		const struct pv_gpu_context_stats *context = &state->contexts[i];
+		yyjson_mut_val *entry = yyjson_mut_arr_add_obj(doc, list);
+
+		yyjson_mut_obj_add_uint(doc, entry, "id", context->id);
+		yyjson_mut_obj_add_str(doc, entry, "name", context->name);
+		yyjson_mut_obj_add_str(doc, entry, "renderer", capset_name(context->capset_id));
+		yyjson_mut_obj_add_uint(doc, entry, "blobs", context->nr_blobs);
+		yyjson_mut_obj_add_uint(doc, entry, "blob_bytes", context->blob_bytes);
+		yyjson_mut_obj_add_uint(doc, entry, "host_bytes", context->host_bytes);
+		yyjson_mut_obj_add_uint(doc, entry, "submits", context->submits);
+	}
 }
 
 enum pv_status pv_device_status(struct pv_device *device, char **out_json)
@@ -241,6 +288,7 @@ enum pv_status pv_device_status(struct pv_device *device, char **out_json)
 	add_queues(doc, root, &state);
 	add_counters(doc, root, &state.gpu);
 	add_memory(doc, root, &state, &usage);
+	add_3d(doc, root, &state);
 	if (doc)
 		json = yyjson_mut_write(doc, 0, NULL);
 	yyjson_mut_doc_free(doc);

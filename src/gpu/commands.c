@@ -436,9 +436,15 @@ static uint32_t show(const struct pv_gpu_call *c, uint32_t scanout_id, struct pv
 	struct pv_frame *frame;
 	enum pv_status status = get_frame(c, resource, layout, &frame);
 
-	if (status == PV_OK)
-		pv_gpu_set_scanout(c->gpu, scanout_id, resource->id, frame, rect);
-	return pv_gpu_response_type(status);
+	if (status != PV_OK)
+		return pv_gpu_response_type(status);
+	/* A texture's frame is as large as its renderer made it. */
+	if (!pv_rect_fits(rect, frame->width, frame->height)) {
+		pv_frame_unref(frame);
+		return PV_GPU_RESP_ERR_INVALID_PARAMETER;
+	}
+	pv_gpu_set_scanout(c->gpu, scanout_id, resource->id, frame, rect);
+	return PV_GPU_RESP_OK_NODATA;
 }
 
 static uint32_t set_scanout(const struct pv_gpu_call *c, const void *bytes)

@@ -133,6 +133,29 @@ void pv_gpu_destroy_all_contexts(struct pv_gpu *gpu)
 	}
 }
 
+size_t pv_gpu_get_contexts(const struct pv_gpu *gpu, struct pv_gpu_context_stats *out, size_t max)
+{
+	struct pv_renderer *r = gpu->renderer;
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < gpu->contexts.capacity && n < max; i++) {
+		const struct pv_gpu_context *context = gpu->contexts.slots[i].value;
+
+		if (gpu->contexts.slots[i].id == 0)
+			continue;
+		out[n] = (struct pv_gpu_context_stats){.id = context->id,
+						       .capset_id = context->capset_id,
+						       .nr_blobs = context->nr_blobs,
+						       .blob_bytes = context->blob_bytes,
+						       .submits = context->submits};
+		if (r->ops->context_memory_bytes)
+			out[n].host_bytes = r->ops->context_memory_bytes(r, context->id);
+		memcpy(out[n].name, context->name, sizeof(out[n].name));
+		n++;
+	}
+	return n;
+}
+
 uint32_t pv_gpu_ctx_attach(const struct pv_gpu_call *c, const void *bytes)
 {
 	const struct pv_gpu_resource_ref *cmd = bytes;

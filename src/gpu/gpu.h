@@ -114,4 +114,14 @@ struct pv_gpu_stats {
 };
 void pv_gpu_get_stats(const struct pv_gpu *gpu, struct pv_gpu_stats *out);
 
+struct pv_gpu_context_stats {
+	uint32_t id, capset_id;
+	char name[65];
+	uint64_t nr_blobs, blob_bytes; /* that were made in it and live */
+	uint64_t host_bytes;           /* besides */
+	uint64_t submits;
+};
+/* Up to `max` of them, in no order; returns how many. */
+size_t pv_gpu_get_contexts(const struct pv_gpu *gpu, struct pv_gpu_context_stats *out, size_t max);
+
 #endif

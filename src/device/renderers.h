@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* Which renderers a device has. Device thread. */
+#ifndef PV_DEVICE_RENDERERS_H
+#define PV_DEVICE_RENDERERS_H
+
+#include "gpu/renderer.h"
+
+struct pv_loop;
+/* The host's Vulkan, as Venus uses it. */
+struct pv_device_vulkan;
+
+struct pv_device_renderer_params {
+	struct pv_loop *loop;
+	const char *names; /* as in struct pv_device_params */
+	const char *vulkan_device;
+	bool emulate_portability;
+	uint64_t *window_bytes; /* PV_DEVICE_WINDOW_AUTO is replaced */
+};
+
+/* One renderer for all of them. *out_vulkan (NULL: none) must outlive it. */
+PV_MUST_USE enum pv_status pv_device_renderer_create(const struct pv_device_renderer_params *params,
+						     struct pv_renderer **out, struct pv_device_vulkan **out_vulkan);
+
+/* vulkan_*.c: the Venus renderer. PV_ERR_UNSUPPORTED: this host or build has none; *out_why (static) says why. */
+PV_MUST_USE enum pv_status pv_device_vulkan_create(const struct pv_device_renderer_params *params,
+						   struct pv_renderer **out, struct pv_device_vulkan **out_vulkan,
+						   const char **out_why);
+/* NULL is fine. */
+void pv_device_vulkan_destroy(struct pv_device_vulkan *vulkan);
+/* For people; NULL: none. Valid as long as `vulkan`. */
+const char *pv_device_vulkan_device(const struct pv_device_vulkan *vulkan);
+const char *pv_device_vulkan_driver(const struct pv_device_vulkan *vulkan);
+
+#endif
