@@ -101,9 +101,12 @@ static bool run_pending(struct pv_venus_ring *ring, uint32_t start, uint32_t tai
 			return false;
 		}
 		executed = start + (uint32_t)(d->cursor - ring->commands);
-		/* Release: whoever sees it sees the replies as well, and everything else the command did. */
-		atomic_store_explicit(&ring->executed, executed, memory_order_release);
+		/*
+		 * Release: whoever sees it sees the replies as well, and everything else the command did. The guest's
+		 * first: what the control stream does after its wait comes after it, too.
+		 */
 		atomic_store_explicit(ring->head, executed, memory_order_release);
+		atomic_store_explicit(&ring->executed, executed, memory_order_release);
 		look_at_waiter(ring, atomic_load_explicit(&ring->waiter, memory_order_relaxed));
 		if (__builtin_expect(should_stop(ring), 0))
 			return false;
