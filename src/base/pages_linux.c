@@ -60,13 +60,19 @@ void pv_pages_unmap_file(void *bytes, uint64_t size_bytes)
 enum pv_status pv_pages_make_private(void *bytes, uint64_t size_bytes, bool keep)
 {
 	uint64_t lead = lead_bytes((uintptr_t)bytes), len = lead + size_bytes;
-	void *at = (uint8_t *)bytes - lead;
-	void *copy = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *at = (uint8_t *)bytes - lead, *copy;
+
+	/* One mapping for another: cannot run into the limit of how many there may be. */
+	if (!keep)
+		return mmap(at, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+			       MAP_FAILED
+			   ? PV_ERR_NO_MEMORY
+			   : PV_OK;
+	copy = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (copy == MAP_FAILED)
 		return PV_ERR_NO_MEMORY;
-	if (keep)
-		memcpy(copy, at, len);
+	memcpy(copy, at, len);
 	if (mremap(copy, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, at) == MAP_FAILED) {
 		munmap(copy, len);
 		return PV_ERR_NO_MEMORY;

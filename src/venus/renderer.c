@@ -44,6 +44,7 @@ struct venus {
 	struct pv_id_map clients; /* by context id */
 	struct client *first_client;
 	uint32_t nr_clients, nr_ending;
+	uint64_t next_serial;
 	struct pv_id_map blobs;
 	/* Counts resets: a fence of before is forgotten. */
 	uint64_t generation;
@@ -53,6 +54,7 @@ struct venus {
 /* A context, as the renderer sees it. */
 struct client {
 	struct venus *venus;
+	uint64_t serial; /* tells it from a later one of the same id */
 	struct pv_venus_context *context;
 	struct pv_venus_account *account;
 	struct client *next, *prev; /* of those not given up */
@@ -68,7 +70,9 @@ struct blob {
 	enum pv_resource_kind kind;
 	uint64_t size_bytes, blob_id;
 	uint32_t ctx_id, flags;
-	/* Counted. NULL: not made yet, not mapped into the window yet, or not ours to know. */
+	uint64_t ctx_serial;
+	bool gone; /* from the window, for good */
+	/* Counted. NULL: not made yet, or not ours to know. */
 	struct pv_venus_resource *resource;
 };
 
@@ -194,6 +198,7 @@ static enum pv_status context_create(struct pv_renderer *renderer, uint64_t op_i
 	if (!client)
 		return PV_ERR_NO_MEMORY;
 	client->venus = venus;
+	client->serial = ++venus->next_serial;
 	status = pv_venus_account_create(&client->account);
 	if (status == PV_OK)
 		status = pv_venus_context_create(&params, &client->context);
@@ -305,14 +310,20 @@ static enum pv_status make_resource(struct client *client, struct blob *blob, st
 
 	if (blob->blob_id != 0) {
 		status = pv_venus_memory_export(client->context, blob->blob_id, blob->size_bytes, out);
-		if (status == PV_OK || (status == PV_ERR_UNSUPPORTED && venus->window_fd >= 0))
+		if (status == PV_OK || (status != PV_ERR_GUEST && venus->window_fd >= 0))
 			return status;
 		/*
 		 * No such memory: the guest makes it from this blob later (use_guest_vram). Or it could not be made,
 		 * and the guest does not know; vtest knows no errors, so it gets memory that nobody else sees.
 		 */
-		if (venus->window_fd >= 0 && !venus->use_guest_vram)
-			return status;
+	}
+	if (venus->window_fd >= 0) {
+		/* Its bytes are where the guest maps it. The window is what limits them. */
+		status = pv_venus_resource_wrap(blob->blob_id ? PV_VENUS_RESOURCE_MEMORY : PV_VENUS_RESOURCE_SHM,
+						blob->size_bytes, NULL, out);
+		if (status == PV_OK)
+			pv_venus_resource_charge(*out, client->account);
+		return status;
 	}
 	status = check_limit(client, blob->size_bytes);
 	if (status != PV_OK)
@@ -368,6 +379,7 @@ static enum pv_status create_host_blob(struct venus *venus, uint64_t op_id, stru
 
 	if (!op)
 		return client ? PV_ERR_NO_MEMORY : PV_ERR_GUEST;
+	blob->ctx_serial = client->serial;
 	op->subject = blob;
 	op->done = create_done;
 	blob->refs++;
@@ -499,6 +511,102 @@ static enum pv_status blob_export(struct pv_renderer *renderer, uint32_t resourc
 		return PV_ERR_HOST;
 	*out_fd = fd;
 	return PV_OK;
+}
+
+/* ---- The window ---- */
+
+static enum pv_status set_window(struct pv_renderer *renderer, int fd, uint64_t size_bytes)
+{
+	struct venus *venus = venus_of(renderer);
+
+	venus->window_fd = fd;
+	venus->window_bytes = size_bytes;
+	return PV_OK;
+}
+
+static enum pv_status run_map(struct pv_venus_context *context, struct pv_venus_op *op)
+{
+	struct venus *venus = op->user;
+	struct blob *blob = op->subject;
+
+	(void)context;
+	if (!blob->resource || blob->gone)
+		return PV_ERR_GUEST;
+	return pv_venus_resource_enter_window(blob->resource, venus->window_fd, op->number);
+}
+
+/* Pending while it cannot be done: better a part of the window that nobody gets than one that two have. */
+static enum pv_status run_unmap(struct pv_venus_context *context, struct pv_venus_op *op)
+{
+	struct blob *blob = op->subject;
+
+	(void)context;
+	return !blob->resource || pv_venus_resource_leave_window(blob->resource) ? PV_OK : PV_PENDING;
+}
+
+static void window_op_done(struct pv_venus_op *op, enum pv_status status)
+{
+	struct blob *blob = op->subject;
+
+	/* The context ended before its turn came. */
+	if (op->run == run_unmap && status != PV_OK && blob->resource)
+		(void)pv_venus_resource_leave_window(blob->resource);
+	unref_blob(blob);
+	op_done(op, status);
+}
+
+/* In the order of the context in which the blob was made; at once if that is gone. */
+static enum pv_status do_window_op(struct venus *venus, uint64_t op_id, struct blob *blob, uint64_t offset_bytes,
+				   enum pv_status (*run)(struct pv_venus_context *context, struct pv_venus_op *op))
+{
+	struct client *client = pv_id_map_get(&venus->clients, blob->ctx_id);
+	struct pv_venus_op *op = make_op(venus, op_id, run, 0);
+	enum pv_status status;
+
+	if (!op)
+		return PV_ERR_NO_MEMORY;
+	op->subject = blob;
+	op->number = offset_bytes;
+	op->done = window_op_done;
+	if (!client || client->serial != blob->ctx_serial) {
+		status = run(NULL, op);
+		free(op);
+		return status;
+	}
+	blob->refs++;
+	status = pv_venus_control_do(client->context->control, op);
+	if (status != PV_PENDING)
+		unref_blob(blob);
+	return status;
+}
+
+static enum pv_status blob_map(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id,
+			       uint64_t offset_bytes)
+{
+	struct venus *venus = venus_of(renderer);
+	struct blob *blob = pv_id_map_get(&venus->blobs, resource_id);
+
+	if (!blob || blob->kind != PV_RESOURCE_HOST_BLOB || venus->window_fd < 0 ||
+	    !pv_range_fits(offset_bytes, blob->size_bytes, venus->window_bytes))
+		return PV_ERR_GUEST;
+	return do_window_op(venus, op_id, blob, offset_bytes, run_map);
+}
+
+static enum pv_status blob_unmap(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id)
+{
+	struct venus *venus = venus_of(renderer);
+	struct blob *blob = pv_id_map_get(&venus->blobs, resource_id);
+
+	if (!blob)
+		return PV_OK;
+	if (op_id == 0) {
+		/* A map that is still pending will fail. */
+		blob->gone = true;
+		if (blob->resource)
+			(void)pv_venus_resource_leave_window(blob->resource);
+		return PV_OK;
+	}
+	return do_window_op(venus, op_id, blob, 0, run_unmap);
 }
 
 /* ---- Commands and fences ---- */
@@ -707,6 +815,9 @@ static const struct pv_renderer_ops ops = {
     .context_detach = context_detach,
     .submit = submit,
     .blob_export = blob_export,
+    .set_window = set_window,
+    .blob_map = blob_map,
+    .blob_unmap = blob_unmap,
 };
 
 enum pv_status pv_venus_renderer_create(const struct pv_venus_renderer_params *params, struct pv_renderer **out)

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "base/log.h"
+#include "base/pages.h"
 #include "base/socket.h"
 
 enum pv_status pv_venus_resource_wrap(enum pv_venus_resource_kind kind, uint64_t size_bytes, uint8_t *bytes,
@@ -55,6 +56,26 @@ enum pv_status pv_venus_resource_create(enum pv_venus_resource_kind kind, uint64
 	return PV_OK;
 }
 
+enum pv_status pv_venus_resource_enter_window(struct pv_venus_resource *resource, int fd, uint64_t offset_bytes)
+{
+	void *bytes;
+
+	if (resource->bytes || resource->kind == PV_VENUS_RESOURCE_GUEST)
+		return PV_ERR_UNSUPPORTED;
+	enum pv_status status = pv_pages_map_file(fd, offset_bytes, resource->size_bytes, &bytes);
+	if (status != PV_OK)
+		return status;
+	resource->in_window = true;
+	/* Release, for whoever finds it in a context's table meanwhile: the mapping is there. */
+	__atomic_store_n(&resource->bytes, bytes, __ATOMIC_RELEASE);
+	return PV_OK;
+}
+
+bool pv_venus_resource_leave_window(struct pv_venus_resource *resource)
+{
+	return !resource->in_window || pv_pages_make_private(resource->bytes, resource->size_bytes, false) == PV_OK;
+}
+
 struct pv_venus_resource *pv_venus_resource_ref(struct pv_venus_resource *resource)
 {
 	/* The caller holds a reference: nothing to order. */
@@ -70,6 +91,8 @@ void pv_venus_resource_unref(struct pv_venus_resource *resource)
 	/* A file of its own means a mapping of its own. */
 	if (resource->fd >= 0)
 		munmap(resource->bytes, (size_t)resource->size_bytes);
+	if (resource->in_window)
+		pv_pages_unmap_file(resource->bytes, resource->size_bytes);
 	pv_fd_close(&resource->fd);
 	if (resource->account) {
 		atomic_fetch_sub_explicit(&resource->account->bytes, resource->size_bytes, memory_order_relaxed);

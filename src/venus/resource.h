@@ -22,16 +22,20 @@ struct pv_venus_account {
 PV_MUST_USE enum pv_status pv_venus_account_create(struct pv_venus_account **out);
 void pv_venus_account_unref(struct pv_venus_account *account);
 
-/* Immutable once others see it, but for the count. */
+/* Immutable once others see it, but for the count and what is said of the window. */
 struct pv_venus_resource {
 	_Atomic uint32_t refs;
 	uint32_t id; /* 0: none yet */
 	enum pv_venus_resource_kind kind;
 	uint64_t size_bytes;
-	/* All of it, mapped shared for the resource's life; NULL: the host cannot map it. */
+	/*
+	 * All of it, mapped shared for the resource's life; NULL: the host cannot map it. A blob of the window gets its
+	 * bytes once, when the guest maps it: a guest that uses it in a ring before finds NULL or them.
+	 */
 	uint8_t *bytes;
-	/* Owned: the memory as a file, mapped by others at offset 0; -1: part of the window. */
+	/* Owned: the memory as a file, mapped by others at offset 0; -1: part of the window, or nothing. */
 	int fd;
+	bool in_window; /* the device thread's: `bytes` is a mapping of our own of a part of the window */
 	struct pv_venus_account *account; /* counted; size_bytes are charged to it. NULL: none */
 };
 
@@ -43,6 +47,17 @@ PV_MUST_USE enum pv_status pv_venus_resource_create(enum pv_venus_resource_kind 
 /* One whose memory is not a file of its own: `bytes` (may be NULL) must outlive it. */
 PV_MUST_USE enum pv_status pv_venus_resource_wrap(enum pv_venus_resource_kind kind, uint64_t size_bytes, uint8_t *bytes,
 						  struct pv_venus_resource **out);
+/*
+ * Device thread. Gives a resource without memory a part of a file (the window). PV_ERR_UNSUPPORTED: it has memory.
+ * PV_ERR_HOST: it cannot be mapped.
+ */
+PV_MUST_USE enum pv_status pv_venus_resource_enter_window(struct pv_venus_resource *resource, int fd,
+							  uint64_t offset_bytes);
+/*
+ * Device thread. Takes that away: whoever still uses the resource has zeroed pages of its own from now on. False: that
+ * could not be had, and it is as it was.
+ */
+bool pv_venus_resource_leave_window(struct pv_venus_resource *resource);
 /* Before others see it. */
 void pv_venus_resource_charge(struct pv_venus_resource *resource, struct pv_venus_account *account);
 /* Any thread. NULL is fine for unref. */
