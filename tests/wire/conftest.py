@@ -11,6 +11,7 @@ import pytest
 from wirelib.console import Console
 from wirelib.machine import Machine
 from wirelib.process import PATIENCE, Process, poll, program, socket_pair
+from wirelib.vfio_user import VfioMachine
 
 
 class Server:
@@ -83,11 +84,24 @@ class Lab:
 
     def new_machine(self, *arguments, **options):
         """A pvgpu and a machine connected to it, silent so far."""
+        return self._connected(Machine, "vhost-user", arguments, options)
+
+    def new_vfio_machine(self, *arguments, **options):
+        return self._connected(VfioMachine, "vfio-user", arguments, options)
+
+    def _connected(self, kind, verb, arguments, options):
         ours, theirs = socket_pair()
-        process = self.start(f"--fd={theirs.fileno()}", *arguments, pass_fds=[theirs.fileno()])
+        process = self.start(f"--fd={theirs.fileno()}", *arguments, verb=verb, pass_fds=[theirs.fileno()])
         theirs.close()
-        machine = Machine(process, ours, **options)
+        machine = kind(process, ours, **options)
         self.machines.append(machine)
+        return machine
+
+    def vfio_machine(self, *arguments, **options):
+        """A machine with a PCI device of ours, whose driver is up."""
+        machine = self.new_vfio_machine(*arguments, **options)
+        machine.realize().start()
+        machine.is_healthy()
         return machine
 
     def machine(self, *arguments, **options):
@@ -119,7 +133,7 @@ class Lab:
                 if not self.hostile:
                     assert not process.complaints(), "\n".join(process.log())
             for machine in self.machines:
-                if machine.console:
+                if getattr(machine, "console", None):
                     assert not machine.console.errors, machine.console.errors
         finally:
             self.abandon()

@@ -5,38 +5,29 @@ import os
 import struct
 
 from . import gpu, ring as rings, vhost_user as vu
-from .memory import Memory, Region
-from .ring import Ring
+from .driver import CONTROL, CURSOR, Driver  # noqa: F401 (tests take these from here)
 from .vhost_user import BackChannel, FrontEnd
 
 MIB = 1 << 20
-RAM_BYTES = 64 * MIB
 
 # What QEMU's front ends acknowledge.
 PROTOCOL = (vu.P_MQ | vu.P_REPLY_ACK | vu.P_BACKEND_REQ | vu.P_CONFIG | vu.P_BACKEND_SEND_FD | vu.P_RESET_DEVICE
             | vu.P_CONFIGURE_MEM_SLOTS | vu.P_STATUS | vu.P_SHMEM)
 DRIVER = vu.F_VERSION_1 | gpu.F_EDID | gpu.F_UUID | gpu.F_BLOB | rings.F_INDIRECT_DESC | rings.F_EVENT_IDX
 
-CONTROL, CURSOR = 0, 1
 
-
-class Machine:
+class Machine(Driver):
     """`protocol` and `features` are the most that is acknowledged of what the device offers."""
 
     def __init__(self, process, sock, protocol=PROTOCOL, features=DRIVER, console=None, back_channel=None,
-                 ram_bytes=RAM_BYTES, regions=None, ring_size=64):
-        self.process = process
+                 ram_bytes=None, regions=None, ring_size=64):
+        super().__init__(process, ram_bytes, regions, ring_size)
         self.front_end = FrontEnd(sock)
         self.want_protocol = protocol
         self.want_features = features
         self.console = console
         self.back_channel = back_channel
-        self.memory = Memory(regions or [Region(0, ram_bytes)])
-        self.rings = [Ring(self.memory, ring_size), Ring(self.memory, ring_size)]
-        self.control, self.cursor = self.rings
         self.memory_shown = []
-        self.next_resource = 1
-        self.closed = False
 
     # Parts of the conversation, in QEMU's order.
 
@@ -182,88 +173,6 @@ class Machine:
     def clear_events(self, events):
         self.front_end.tell(vu.SET_CONFIG, struct.pack("<IIII", 4, 4, 0, events))
 
-    # The driver.
-
-    def submit(self, command, queue=CONTROL, response=None, split=True, **keywords):
-        """Queues one command. A long one is split behind its fixed part, as Linux does with backing entries."""
-        ring = self.rings[queue]
-        kind = struct.unpack_from("<I", command)[0] if len(command) >= 4 else 0
-        size = gpu.response_bytes(kind) if response is None else response
-        fixed = {gpu.ATTACH_BACKING: 32, gpu.CREATE_BLOB: 56}.get(kind)
-        parts = [command]
-        if split and fixed and len(command) > fixed:
-            parts = [command[:fixed], command[fixed:]]
-        return ring.submit(parts, [size] if size else [], **keywords)
-
-    def command(self, command, queue=CONTROL, **keywords):
-        """Runs one command and returns its response."""
-        request = self.rings[queue].wait(self.submit(command, queue, **keywords))
-        return gpu.Response(request.data)
-
-    def must(self, command, **keywords):
-        response = self.command(command, **keywords)
-        assert response.ok, response
-        return response
-
-    def must_fail(self, command, *kinds, **keywords):
-        response = self.command(command, **keywords)
-        assert response.kind in (kinds or gpu.ERRORS), f"{response}, expected {[hex(kind) for kind in kinds]}"
-        return response
-
-    def move(self, command):
-        """A command on the cursor queue, which has no response worth the name."""
-        self.rings[CURSOR].execute([command], [])
-
-    def is_healthy(self):
-        """The device still answers."""
-        return gpu.parse_display_info(self.command(gpu.get_display_info())) is not None
-
-    # Resources.
-
-    def new_resource(self):
-        self.next_resource += 1
-        return self.next_resource - 1
-
-    def picture(self, width, height, fmt="B8G8R8X8", data=None, pieces=1):
-        """A 2D resource with backing in `pieces`; returns it with its backing's spans."""
-        resource = self.new_resource()
-        self.must(gpu.create_2d(resource, width, height, gpu.FORMATS[fmt]))
-        spans = self.backing(width * height * 4, pieces)
-        self.must(gpu.attach_backing(resource, spans))
-        if data is not None:
-            self.fill(spans, data)
-            self.must(gpu.transfer(resource, (0, 0, width, height)))
-        return resource, spans
-
-    def backing(self, size, pieces=1):
-        """Guest memory in `pieces` that do not follow each other."""
-        spans, left = [], size
-        for i in range(pieces):
-            part = left // (pieces - i)
-            if i < pieces - 1:
-                part = part // 4 * 4
-            spans.append((self.memory.alloc(max(1, part)), part))
-            left -= part
-        return spans[::-1]
-
-    def fill(self, spans, data, offset=0):
-        for addr, length in spans:
-            if offset < length:
-                part, data = data[:length - offset], data[length - offset:]
-                self.memory.write(addr + offset, part)
-                offset = 0
-            else:
-                offset -= length
-            if not data:
-                return
-        assert not data, "the backing is too small"
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
     def close(self):
         if self.closed:
             return
@@ -273,6 +182,4 @@ class Machine:
             self.back_channel.close()
         if self.console:
             self.console.close()
-        for ring in self.rings:
-            ring.close()
-        self.memory.close()
+        self.close_guest()

@@ -42,6 +42,7 @@ class Ring:
         self.avail = memory.alloc(6 + 2 * size)
         self.used = memory.alloc(6 + 8 * size)
         self.kick_fd = new_eventfd()
+        self.doorbell = lambda: os.eventfd_write(self.kick_fd, 1)
         self.call_fd = new_eventfd()
         self.reset()
 
@@ -109,7 +110,7 @@ class Ring:
         self.kicked_idx = self.avail_idx
         if wanted or force:
             self.kicks += 1
-            os.eventfd_write(self.kick_fd, 1)
+            self.doorbell()
 
     # Requests.
 
