@@ -87,8 +87,6 @@ static void pipeline_library(void)
 		CHECK(vkCreateGraphicsPipelines(vk.device, VK_NULL_HANDLE, 1, &infos[i], NULL, &libraries[i]));
 	}
 	CHECK(vkCreateGraphicsPipelines(vk.device, VK_NULL_HANDLE, 1, &linked, NULL, &pipeline));
-	for (uint32_t i = 0; i < 4; i++)
-		vkDestroyPipeline(vk.device, libraries[i], NULL);
 	command = command_begin();
 	target_prepare(command, &target);
 	rendering_begin(command, &target, 0);
@@ -100,6 +98,9 @@ static void pipeline_library(void)
 	vkCmdEndRendering(command);
 	command_finish(command);
 	target_report("picture", &target);
+	vkDestroyPipeline(vk.device, pipeline, NULL);
+	for (uint32_t i = 0; i < 4; i++)
+		vkDestroyPipeline(vk.device, libraries[i], NULL);
 }
 
 static void transform_feedback(void)
