@@ -55,7 +55,14 @@ static const char **host_names(struct pv_venus_decoder *d, const VkDeviceCreateI
 	for (uint32_t i = 0; i < info->enabledExtensionCount; i++) {
 		const char *name = info->ppEnabledExtensionNames[i];
 
+		if (pv_venus_extension_is_guests_own(name)) {
+			if (listed(host->guests_own, host->nr_guests_own, name) && !listed(names, used, name))
+				names[used++] = name;
+			continue;
+		}
 		if (!shown(host, name)) {
+			PV_LOG_LIMITED(PV_LOG_WARNING, module, "context %u: wants %.80s, which it was not shown",
+				       d->context->id, name);
 			*result = VK_ERROR_EXTENSION_NOT_PRESENT;
 			return NULL;
 		}

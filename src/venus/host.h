@@ -29,6 +29,8 @@ struct pv_venus_host_params {
 	bool all;
 };
 
+#define PV_VENUS_MAX_GUESTS_OWN 3
+
 struct pv_venus_host_device {
 	uint32_t index; /* in the list, which has the best first; what --device takes */
 	/* As the host's driver says; API version not capped. */
@@ -50,10 +52,13 @@ struct pv_venus_host_device {
 	uint32_t nr_queue_families;
 
 	/* ---- How the host's driver is used ---- */
-	uint32_t importable_types;         /* mask of memory types that memory of ours can be imported into */
-	uint64_t import_alignment;         /* of address and size: driver, host page and guest page */
-	bool portability_subset;           /* VK_KHR_portability_subset must be enabled */
-	bool imports_sync_fd;              /* semaphores take sync files, of which -1 is a signalled one */
+	uint32_t importable_types; /* mask of memory types that memory of ours can be imported into */
+	uint64_t import_alignment; /* of address and size: driver, host page and guest page */
+	bool portability_subset;   /* VK_KHR_portability_subset must be enabled */
+	bool imports_sync_fd;      /* semaphores take sync files, of which -1 is a signalled one */
+	/* Of the guest driver's own extensions (host_probe.h) those that the host has: static names. */
+	const char *guests_own[PV_VENUS_MAX_GUESTS_OWN];
+	uint32_t nr_guests_own;
 	bool emulate_portability, dma_buf; /* as in the params */
 	/* Which one of several alike: the driver's list is in the same order for each instance. */
 	uint32_t nr_alike_before;

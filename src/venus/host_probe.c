@@ -154,12 +154,19 @@ static const struct pv_venus_extension *find_known(const char *name)
 	return NULL;
 }
 
-/* Those that are the guest driver's alone: no command of theirs ever reaches us. */
-static bool is_guests_own(const char *name)
+static const char *const guests_own_extensions[] = {
+    VK_EXT_TOOLING_INFO_EXTENSION_NAME,
+    VK_KHR_DEFERRED_HOST_OPERATIONS_EXTENSION_NAME,
+    VK_KHR_MAP_MEMORY_2_EXTENSION_NAME,
+};
+_Static_assert(PV_ARRAY_LEN(guests_own_extensions) == PV_VENUS_MAX_GUESTS_OWN, "room for all");
+
+bool pv_venus_extension_is_guests_own(const char *name)
 {
-	return strcmp(name, VK_EXT_TOOLING_INFO_EXTENSION_NAME) == 0 ||
-	       strcmp(name, VK_KHR_DEFERRED_HOST_OPERATIONS_EXTENSION_NAME) == 0 ||
-	       strcmp(name, VK_KHR_MAP_MEMORY_2_EXTENSION_NAME) == 0;
+	for (size_t i = 0; i < PV_ARRAY_LEN(guests_own_extensions); i++)
+		if (strcmp(guests_own_extensions[i], name) == 0)
+			return true;
+	return false;
 }
 
 struct virtual_extension {
@@ -196,7 +203,8 @@ uint32_t pv_venus_probe_filter_extensions(const struct pv_venus_host_device *dev
 	for (uint32_t i = 0; i < count; i++) {
 		const struct pv_venus_extension *known = find_known(host[i].extensionName);
 
-		if (!known || is_guests_own(known->name) || pv_venus_extension_is_virtual(host[i].extensionName))
+		if (!known || pv_venus_extension_is_guests_own(known->name) ||
+		    pv_venus_extension_is_virtual(host[i].extensionName))
 			continue;
 		if (device->emulate_portability && !pv_venus_portability_has_extension(host[i].extensionName))
 			continue;
@@ -284,6 +292,9 @@ static bool read_lists(const struct pv_venus_probe *probe, VkPhysicalDevice hand
 	device->imports_sync_fd = !device->emulate_portability &&
 				  has(extensions, count, VK_KHR_EXTERNAL_SEMAPHORE_FD_EXTENSION_NAME) &&
 				  imports_sync_fd(probe, handle);
+	for (size_t i = 0; i < PV_ARRAY_LEN(guests_own_extensions); i++)
+		if (has(extensions, count, guests_own_extensions[i]))
+			device->guests_own[device->nr_guests_own++] = guests_own_extensions[i];
 	device->extensions = calloc(count + PV_VENUS_MAX_VIRTUAL_EXTENSIONS, sizeof(*device->extensions));
 	probe->get_queue_families(handle, &nr_families, NULL);
 	device->queue_families = calloc(nr_families + 1, sizeof(*device->queue_families));

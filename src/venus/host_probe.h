@@ -37,6 +37,11 @@ uint32_t pv_venus_probe_filter_extensions(const struct pv_venus_host_device *dev
 					  uint32_t count, VkExtensionProperties *out);
 /* An extension the guest may enable that never reaches the host. */
 bool pv_venus_extension_is_virtual(const char *name);
+/*
+ * One that the guest's driver implements by itself and offers by itself. It still says so when it creates a device, and
+ * the host's driver wants to know if it has it too: others depend on it.
+ */
+bool pv_venus_extension_is_guests_own(const char *name);
 /* What of `memory` a guest is shown when only `importable_types` can be shared with it. */
 void pv_venus_probe_filter_memory(VkPhysicalDeviceMemoryProperties *memory, uint32_t importable_types);
 
