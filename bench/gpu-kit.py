@@ -24,7 +24,8 @@ OF_THE_MACHINE = re.compile(r"^(ld-linux.*|lib(c|m|dl|rt|pthread|resolv|util|anl
 OPENED = ["libvulkan.so.1", "libvulkan_virtio.so", "libX11.so.6", "libX11-xcb.so.1", "libXext.so.6", "libGLdispatch.so.0", "libGLX.so.0",
           "libEGL.so.1", "libOpenGL.so.0"]
 
-PROGRAMS = [BUILD / "pvgpu", BUILD / "bench/vkprobe/pvgpu-vkprobe", BUILD / "bench-venus-decode", pathlib.Path("/usr/bin/vkmark"),
+PROGRAMS = [BUILD / "pvgpu", BUILD / "bench/vkprobe/pvgpu-vkprobe", BUILD / "bench-venus-decode", BUILD / "tests/vk/vk-tests",
+            pathlib.Path("/usr/bin/vkmark"),
             pathlib.Path("/usr/bin/vulkaninfo"), pathlib.Path("/usr/bin/virgl_test_server"), pathlib.Path("/usr/libexec/virgl_render_server")]
 
 
@@ -89,13 +90,6 @@ class Kit:
                 self.add(path, f"{place}/{path.relative_to(source)}")
 
 
-def programs_in(folder):
-    """Programs that meson has put into a build directory."""
-    if not folder.is_dir():
-        return []
-    return [path for path in sorted(folder.iterdir()) if path.is_file() and os.access(path, os.X_OK) and not path.suffix]
-
-
 def make(directory):
     marker = directory / "run.sh"
     if directory.exists() and any(directory.iterdir()) and not marker.exists():
@@ -103,7 +97,8 @@ def make(directory):
     shutil.rmtree(directory, ignore_errors=True)
     kit = Kit(directory)
     kit.add(TOP / "bench/gpu-kit/run.sh", "run.sh")
-    kit.add(TOP / "bench/venus.py", "bench/venus.py")
+    for name in ("venus.py", "gpu-kit/compare.py"):
+        kit.add(TOP / "bench" / name, f"bench/{name}")
     for name in ("__init__", "figures", "procs"):
         kit.add(TOP / f"tests/e2e/rig/{name}.py", f"tests/e2e/rig/{name}.py")
     for program in PROGRAMS:
@@ -111,8 +106,6 @@ def make(directory):
             kit.add_program(program)
         else:
             print(f"left out: {program}, which is not here", file=sys.stderr)
-    for program in programs_in(BUILD / "tests/vk"):
-        kit.add_program(program, "tests/vk")
     for name in OPENED:
         if (LIBRARIES / name).exists():
             kit.add_library(name, LIBRARIES / name)
