@@ -83,18 +83,29 @@ void pv_venus_handle_vkEnumerateDeviceExtensionProperties(
 		memcpy(args->pProperties, host->extensions, written * sizeof(*args->pProperties));
 }
 
+/*
+ * To a virtual machine the device is a virtual GPU, whatever draws behind it; its name says what. OpenGL on Vulkan
+ * (zink) takes no CPU devices, though the guest's own CPU would be the slower one.
+ */
+static void show_properties(const struct pv_venus_host_device *host, VkPhysicalDeviceProperties *properties)
+{
+	properties->apiVersion = host->api_version;
+	if (host->dma_buf && properties->deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU)
+		properties->deviceType = VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU;
+}
+
 void pv_venus_handle_vkGetPhysicalDeviceProperties(struct pv_venus_decoder *d,
 						   struct pv_venus_args_vkGetPhysicalDeviceProperties *args)
 {
 	*args->pProperties = d->context->host_device->properties;
-	args->pProperties->apiVersion = d->context->host_device->api_version;
+	show_properties(d->context->host_device, args->pProperties);
 }
 
 void pv_venus_handle_vkGetPhysicalDeviceProperties2(struct pv_venus_decoder *d,
 						    struct pv_venus_args_vkGetPhysicalDeviceProperties2 *args)
 {
 	d->context->instance_fn.GetPhysicalDeviceProperties2(args->physicalDevice, args->pProperties);
-	args->pProperties->properties.apiVersion = d->context->host_device->api_version;
+	show_properties(d->context->host_device, &args->pProperties->properties);
 }
 
 void pv_venus_handle_vkGetPhysicalDeviceMemoryProperties(struct pv_venus_decoder *d,
