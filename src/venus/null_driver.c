@@ -109,7 +109,7 @@ void pv_venus_handle_vkSeekReplyCommandStreamMESA(struct pv_venus_decoder *d,
 {
 	if (args->position > (uint64_t)(d->reply.end - d->reply.begin))
 		pv_venus_fail(d, "vkSeekReplyCommandStreamMESA.position", "it is not in the stream", args->position);
-	else
+	else if (d->reply.begin)
 		d->reply.cursor = d->reply.begin + args->position;
 }
 
@@ -124,7 +124,7 @@ void pv_venus_handle_vkExecuteCommandStreamsMESA(struct pv_venus_decoder *d,
 	for (uint32_t i = 0; i < args->streamCount && !d->failed; i++) {
 		const VkCommandStreamDescriptionMESA *stream = &args->pStreams[i];
 
-		if (stream->size > pv_venus_null.streams_bytes ||
+		if (!pv_venus_null.streams || stream->size > pv_venus_null.streams_bytes ||
 		    stream->offset > pv_venus_null.streams_bytes - stream->size || stream->offset % 4)
 			continue;
 		d->cursor = pv_venus_null.streams + stream->offset;

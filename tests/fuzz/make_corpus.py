@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Seeds for the fuzzers: valid inputs, from which mutation gets further than from nothing.
 
-    make_corpus.py TARGET DIRECTORY    writes the seeds of one target (virtq, gpu, vfio-user) there
+    make_corpus.py TARGET DIRECTORY    writes the seeds of one target (virtq, gpu, vfio-user, venus-codec) there
 
 Targets without seeds of their own are fine: nothing is written then.
 """
@@ -109,7 +109,26 @@ def vfio_user_seeds():
     yield "posted", b"\0" + up + send(multi, 2, 0, 0, 20, 0, *bytes(8), 0, 0x83, 1, *bytes(8), shape=1) + poke + bytes(18)
 
 
-SEEDS = {"virtq": virtq_seeds, "gpu": gpu_seeds, "vfio-user": vfio_user_seeds}
+TOP = pathlib.Path(__file__).resolve().parent.parent.parent
+
+
+def venus_codec_seeds():
+    """See src/venus/codec_fuzz.c: a word, then commands. Streams of Mesa's driver, and one of each command."""
+    reply = struct.pack("<I", 8)
+    for path in sorted((TOP / "src/venus/captures").glob("*.ring.bin")):
+        yield path.stem, reply + path.read_bytes()
+    examples = TOP / "build/fuzz/src/venus/generated/examples.bin"
+    data = examples.read_bytes() if examples.exists() else b""
+    at = number = 0
+    while at < len(data):
+        command, request, reply_bytes = struct.unpack_from("<III", data, at)
+        if request < 4096:
+            yield f"{command}-{number}", reply + data[at + 12:at + 12 + request]
+        at += 12 + request + reply_bytes
+        number += 1
+
+
+SEEDS = {"virtq": virtq_seeds, "gpu": gpu_seeds, "vfio-user": vfio_user_seeds, "venus-codec": venus_codec_seeds}
 
 
 def main():
