@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STEP_NS	   50000000ull
+#define STEP_NS    50000000ull
 #define HELD_LOOKS 60u
 
 __attribute__((visibility("default"))) int clock_gettime(clockid_t id, struct timespec *out);

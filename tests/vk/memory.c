@@ -133,7 +133,8 @@ static void offsets(void)
 	    &(VkBufferMemoryRequirementsInfo2){.sType = VK_STRUCTURE_TYPE_BUFFER_MEMORY_REQUIREMENTS_INFO_2,
 					       .buffer = buffers[0]},
 	    &requirements);
-	report("size", r->size);
+	/* A driver may round it up or not. */
+	expect(r->size >= info.size, "%llu bytes", (unsigned long long)r->size);
 	report("alignment", r->alignment);
 	stride = (r->size + r->alignment - 1) / r->alignment * r->alignment;
 	r->size = stride * COUNT(buffers);
@@ -179,7 +180,7 @@ static void requirements(void)
 	    &(VkDeviceBufferMemoryRequirements){.sType = VK_STRUCTURE_TYPE_DEVICE_BUFFER_MEMORY_REQUIREMENTS,
 						.pCreateInfo = &buffer},
 	    &out);
-	report("buffer", out.memoryRequirements.size);
+	expect(out.memoryRequirements.size >= buffer.size, "too few bytes for a buffer");
 	for (uint32_t tiling = 0; tiling < 2; tiling++) {
 		image.tiling = tiling;
 		image.mipLevels = tiling ? 1 : 3;
@@ -324,10 +325,10 @@ static void out_of_pool_memory(void)
 	CHECK(vkCreateDescriptorPool(vk.device, &info, NULL, &pool));
 	allocate_info.descriptorPool = pool;
 	allocate_info.pSetLayouts = &set_layout;
+	/* Drivers may give more than was asked for. */
 	while (got < 8 && vkAllocateDescriptorSets(vk.device, &allocate_info, &set) == VK_SUCCESS)
 		got++;
 	expect(got >= 4, "only %u sets of 4", got);
-	report("sets", got);
 	CHECK(vkResetDescriptorPool(vk.device, pool, 0));
 	CHECK(vkAllocateDescriptorSets(vk.device, &allocate_info, &set));
 	vkDestroyDescriptorPool(vk.device, pool, NULL);
