@@ -13,7 +13,7 @@ _pvgpu_names() {
 
 _pvgpu() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
-    local commands='vhost-user status screenshot resize help version'
+    local commands='vhost-user vtest devices status screenshot resize help version'
     # "--option=value" comes as three words.
     if [ "$current" = = ]; then
         current=
@@ -50,6 +50,11 @@ _pvgpu() {
         words='--socket-path= --fd= --print-capabilities --outputs= --size= --display= --window= --max-host-memory=
             --control= --name= --keep-listening --log-level= --help'
         ;;
+    vtest)
+        words='--socket-path= --fd= --device= --emulate-portability --guest-vram --max-clients= --max-client-memory=
+            --control= --name= --log-level= --help'
+        ;;
+    devices) words='--json --emulate-portability --help' ;;
     status) words='--json --name= --control= --help' ;;
     screenshot) words='--output= --scanout= --no-cursor --name= --control= --help' ;;
     resize) words='--scanout= --off --name= --control= --help' ;;

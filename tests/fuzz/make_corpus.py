@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Seeds for the fuzzers: valid inputs, from which mutation gets further than from nothing.
 
-    make_corpus.py TARGET DIRECTORY    writes the seeds of one target (virtq, gpu, vfio-user, venus-codec) there
+    make_corpus.py TARGET DIRECTORY    writes the seeds of one target (virtq, gpu, vtest, vfio-user, venus-codec) there
 
 Targets without seeds of their own are fine: nothing is written then.
 """
@@ -128,7 +128,45 @@ def venus_codec_seeds():
         number += 1
 
 
-SEEDS = {"virtq": virtq_seeds, "gpu": gpu_seeds, "vfio-user": vfio_user_seeds, "venus-codec": venus_codec_seeds}
+def vtest_seeds():
+    """See src/transport/vtest/vtest_fuzz.c: a step's byte, whose highest bit says which client, and what it takes."""
+    close, connect, introduce, descriptor, mood, answer, signal, deaf, other = 0, 1, 3, 4, 5, 6, 7, 8, 0x80
+
+    def word(value):
+        return bytes([value]) if value < 255 else b"\xff" + value.to_bytes(4, "big")
+
+    def message(command, *values, client=0):
+        return bytes([9 + client, command, len(values)]) + b"".join(map(word, values))
+
+    def submit(sync, value, ring=1, flags=1, words=2):
+        return message(24, 1, flags, 9, words, 9 + words, 1 if sync else 0, ring, 0, 0, *range(words),
+                       *([sync, value, 0] if sync else []))
+
+    hello = bytes([introduce])
+    late, late_fences, both = bytes([mood, 1]), bytes([mood, 2]), bytes([mood, 3])
+    blob = message(18, 2, 1, 4096, 0, 0, 0)
+    yield "handshake", message(8) + message(10) + message(7, 0, 0) + message(11, 4) + message(15, 1) + message(16, 4, 0) \
+        + message(17, 4)
+    yield "blobs", hello + blob + blob + message(3, 1) + bytes([mood, 0x20]) + blob + message(3, 2)
+    yield "failures", hello + bytes([mood, 8]) + blob + submit(0, 0) + blob + bytes([mood, 0x30]) + blob
+    yield "syncs", hello + message(19, 1, 0) + message(21, 1) + message(23, 0, 255, 1, 5, 0) + message(23, 1, 0, 1, 1, 0) \
+        + message(22, 1, 5, 0) + message(20, 1)
+    yield "late", late + hello + bytes([answer, 0, 1]) + blob + bytes([answer, 0, 1]) + submit(0, 0) + bytes([answer, 0, 0])
+    yield "fences", late_fences + hello + message(19, 0, 0) + submit(1, 1) + submit(1, 2) + submit(1, 3, ring=2) \
+        + bytes([signal, 1, signal, 0]) + message(21, 1)
+    yield "batches", hello + message(19, 0, 0) + message(24, 2, 1, 17, 1, 18, 1, 1, 0, 0, 1, 21, 1, 22, 1, 2, 0, 0, 7, 1, 1, 0,
+                                                         7, 1, 2, 0)
+    yield "short-header", hello + message(24, 1, 1, 7, 2, 9, 0, 3, 7, 7)
+    yield "fence-fds", hello + submit(0, 0, flags=4) + bytes([descriptor]) + submit(0, 0, flags=2)
+    yield "death", both + hello + bytes([answer, 0, 1]) + blob + bytes([close, connect]) + hello + bytes([answer, 0, 1]) \
+        + submit(0, 0) + bytes([close])
+    yield "deaf", bytes([deaf]) + hello + message(15, 1) * 20 + bytes([deaf])
+    yield "two", hello + bytes([introduce + other]) + blob + message(18, 2, 1, 4096, 0, 0, 0, client=other) \
+        + message(3, 1, client=other) + message(3, 1)
+
+
+SEEDS = {"virtq": virtq_seeds, "gpu": gpu_seeds, "vtest": vtest_seeds,
+         "vfio-user": vfio_user_seeds, "venus-codec": venus_codec_seeds}
 
 
 def main():
