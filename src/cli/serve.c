@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cli/heap.h"
 #include "cli/socket.h"
 #include "pv/control.h"
 #include "pv/log.h"
@@ -496,6 +497,8 @@ int cli_serve(const struct cli_command *command, const struct cli_serve_kind *ki
 	snprintf(options.pid_name, sizeof(options.pid_name), "%ld", (long)getpid());
 	pv_log_set_level(options.log_level);
 	cli_raise_descriptor_limit();
+	if (!options.renderers || strstr(options.renderers, "venus"))
+		cli_keep_heap();
 	if (!prepare_wake())
 		return CLI_FAILED;
 	code = start(command, &service);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/heap.h"
 #include "cli/socket.h"
 #include "pv/control.h"
 #include "pv/log.h"
@@ -258,6 +259,7 @@ static int vtest(const struct cli_command *command, int argc, char **argv)
 	pv_log_set_level(options.log_level);
 	cli_raise_descriptor_limit();
 	cli_not_our_own_guest();
+	cli_keep_heap();
 	return serve(&options);
 }
 
