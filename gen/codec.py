@@ -605,11 +605,10 @@ class Codec:
     def destroy_call(self, command, item, line):
         name = item.name
         member = command.name[2:]
-        line(f"if (a.{name}_object) {{")
-        line(f"pv_venus_object_remove(d->objects, a.{name}_object);", 2)
-        line(f"if (!d->tombstone && a.device_object->device->fn.{member})", 2)
-        line(f"a.device_object->device->fn.{member}(a.device, a.{name}, NULL);", 3)
-        line("}")
+        # Another ring may destroy it at the same time: one of the two does.
+        line(f"if (a.{name}_object && pv_venus_object_remove(d->objects, a.{name}_object) && !d->tombstone &&")
+        line(f"a.device_object->device->fn.{member})", 2)
+        line(f"a.device_object->device->fn.{member}(a.device, a.{name}, NULL);", 2)
 
     # ---- Replies ----
 
@@ -704,18 +703,7 @@ class Codec:
         tables += [f"void pv_venus_execute_{command.name}(struct pv_venus_decoder *d);" for command in self.commands]
         files["internal.h"] = files["internal.h"].replace("\n#endif\n", "\n" + "\n".join(tables) + "\n\n#endif\n")
         files["dispatch.c"] = self.dispatch()
-        files["missing.c"] = self.missing()
         return files
-
-    def missing(self):
-        """In place of handlers that are not written yet: whoever defines one overrides it."""
-        lines = [BANNER + "#include \"venus/decoder.h\"\n#include \"venus/generated/commands.h\"\n"]
-        for command in self.commands:
-            if command.name in protocol.HANDLERS:
-                lines += [f"__attribute__((weak)) void pv_venus_handle_{command.name}(struct pv_venus_decoder *d, "
-                          f"struct pv_venus_args_{command.name} *args)", "{", "\t(void)args;",
-                          f"\tpv_venus_fail(d, \"{command.name}\", \"it is not implemented\", 0);", "}", ""]
-        return "\n".join(lines)
 
     def dispatch(self):
         lines = [BANNER + "#include \"venus/device.h\"\n#include \"venus/generated/commands.h\"\n#include \"venus/generated/internal.h\"\n",

@@ -74,6 +74,35 @@ uint64_t pv_venus_null_make(struct pv_venus_decoder *d, enum pv_venus_type type,
 	return pv_venus_created(d, type, id, handle, result, owner) ? handle : 0;
 }
 
+/* What pv_venus_encode_head() writes, into the chain that is there. */
+bool pv_venus_null_fill_head(struct pv_venus_decoder *d, uint32_t stype, void *next,
+			     bool (*const fillers[])(struct pv_venus_decoder *d, void *memory))
+{
+	void *nodes[PV_VENUS_MAX_CHAIN];
+	unsigned nr_nodes = 0;
+
+	if (pv_venus_read_u32(d, "sType") != stype)
+		pv_venus_fail(d, "reply", "it has another sType", stype);
+	while (pv_venus_read_u64(d, "pNext") && next && nr_nodes < PV_VENUS_MAX_CHAIN) {
+		VkBaseOutStructure base;
+
+		memcpy(&base, next, sizeof(base));
+		if (pv_venus_read_u32(d, "sType") != (uint32_t)base.sType)
+			pv_venus_fail(d, "reply", "its chain is another", (uint64_t)base.sType);
+		nodes[nr_nodes++] = next;
+		next = base.pNext;
+	}
+	if (next)
+		pv_venus_fail(d, "reply", "its chain is shorter", 0);
+	while (nr_nodes-- > 0 && !d->failed) {
+		VkBaseOutStructure base;
+
+		memcpy(&base, nodes[nr_nodes], sizeof(base));
+		fillers[pv_venus_chain_number((uint32_t)base.sType)](d, nodes[nr_nodes]);
+	}
+	return !d->failed;
+}
+
 static void remove_with_children(struct pv_venus_object *object)
 {
 	struct pv_venus_object_table *table = pv_venus_null.context.objects;

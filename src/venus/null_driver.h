@@ -21,6 +21,12 @@ struct pv_venus_null {
 	const uint8_t *streams;
 	uint64_t streams_bytes;
 
+	/*
+	 * A reply that was recorded: the next command gives the same results. NULL cursor: zeros. It fails if the reply
+	 * is not the command's.
+	 */
+	struct pv_venus_decoder recorded;
+
 	struct pv_venus_context context;
 	struct pv_venus_device device;
 	struct pv_venus_decoder decoder;
@@ -38,6 +44,8 @@ PV_MUST_USE bool pv_venus_null_add(enum pv_venus_type type, uint64_t id);
 /* For what is generated. */
 uint64_t pv_venus_null_make(struct pv_venus_decoder *d, enum pv_venus_type type, uint64_t id, VkResult result,
 			    struct pv_venus_object *owner);
+bool pv_venus_null_fill_head(struct pv_venus_decoder *d, uint32_t stype, void *next,
+			     bool (*const fillers[])(struct pv_venus_decoder *d, void *memory));
 void pv_venus_null_instance_functions(struct pv_venus_instance_functions *fn);
 void pv_venus_null_device_functions(struct pv_venus_device_functions *fn);
 
