@@ -136,12 +136,16 @@ void pv_venus_timeline_submit_pending(struct pv_venus_timeline *timeline)
 static void wait_and_signal(struct pv_venus_timeline *timeline, struct pv_venus_fence *fence)
 {
 	const struct pv_venus_device *device = timeline->device;
-	VkResult result = VK_TIMEOUT;
+	VkResult result;
+	bool stop;
 
 	if (fence->handle) {
-		while (result == VK_TIMEOUT && !atomic_load_explicit(&timeline->stop, memory_order_acquire))
-			result = device->fn.WaitForFences(device->handle, 1, &fence->handle, VK_TRUE, WAIT_SLICE_NS);
-		/* Not while it may be in use: vkDestroyDevice takes it. */
+		do {
+			stop = atomic_load_explicit(&timeline->stop, memory_order_acquire);
+			result = device->fn.WaitForFences(device->handle, 1, &fence->handle, VK_TRUE,
+							  stop ? 0 : WAIT_SLICE_NS);
+		} while (result == VK_TIMEOUT && !stop);
+		/* Else it is in use although the queue should be idle: the device's end takes it. */
 		if (result != VK_TIMEOUT)
 			device->fn.DestroyFence(device->handle, fence->handle, NULL);
 	}
