@@ -78,6 +78,9 @@ class Lab:
     def start(self, *arguments, **keywords):
         if not any(argument.startswith(("--control", "--name")) for argument in arguments):
             arguments = (*arguments, "--control=none")
+        # A Vulkan driver takes long to load, and leaks. The tests that want it say so.
+        if keywords.get("verb", "vhost-user") != "vtest" and not any(word.startswith("--renderer") for word in arguments):
+            arguments = (*arguments, "--renderer=2d")
         process = Process(*arguments, **keywords)
         self.processes.append(process)
         return process
