@@ -161,7 +161,7 @@ class Subject:
         socket_path.unlink(missing_ok=True)
         self.log = open(pathlib.Path(self.directory.name) / "log", "ab")  # noqa: SIM115 (open as long as the server)
         command = [word.format(socket=socket_path) for word in self.server]
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, start_new_session=True,
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, process_group=0,
                                         env=self.paths.environment(self.paths.native_icd))
         deadline = time.monotonic() + 20
         while not socket_path.exists():

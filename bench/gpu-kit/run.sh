@@ -47,7 +47,9 @@ through_ours() {
 start_server() {
     [ -z "$server" ] || ! kill -0 "$server" 2>/dev/null || return 0
     rm -f "$work/ours.sock"
-    on_native "$kit/bin/pvgpu" vtest --socket-path="$work/ours.sock" >>"$out/server.log" 2>&1 &
+    # No function: the process itself is what is killed in the end.
+    env LD_LIBRARY_PATH="$libraries" VK_DRIVER_FILES="$native" "$kit/bin/pvgpu" vtest --socket-path="$work/ours.sock" \
+        >>"$out/server.log" 2>&1 &
     server=$!
     for _ in $(seq 100); do
         [ ! -S "$work/ours.sock" ] || return 0
