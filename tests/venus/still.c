@@ -3,7 +3,7 @@
  * Preloaded into demo programs, so that what they show can be compared with what another driver shows:
  * - the clock they animate by goes on by a fixed step at each look and stops at STILL_MS (default 1000); at HELD_LOOKS
  *   looks behind that, the file STILL_MARK is made: from then on only one picture is drawn, again and again;
- * - vkcube, which counts frames instead (--c N), waits for ever where it would destroy its window, and makes the file.
+ * - vkcube, which turns by frames, draws STILL_FRAMES of them (default 37), then makes the file and waits for ever.
  * Drivers and libraries keep the true time: only the program itself is looked at.
  */
 #include <dlfcn.h>
@@ -106,12 +106,20 @@ int gettimeofday(struct timeval *restrict out, void *restrict zone)
 	return 0;
 }
 
-static void *hold_window(void)
+static void *(*real_poll)(void *connection);
+
+/* It looks for events before each frame. The threads of the swapchain go on and present what was drawn. */
+static void *poll_for_event(void *connection)
 {
+	static unsigned long drawn;
+	const char *text = getenv("STILL_FRAMES");
+	void *event = real_poll(connection);
+
+	if (event || drawn++ < (text ? strtoul(text, NULL, 10) : 37))
+		return event;
 	mark();
 	for (;;)
 		pause();
-	return NULL;
 }
 
 /* vkcube looks its X functions up itself. */
@@ -121,8 +129,10 @@ void *dlsym(void *restrict handle, const char *restrict name)
 
 	if (!real)
 		*(void **)&real = dlvsym(RTLD_NEXT, "dlsym", "GLIBC_2.2.5");
-	if (strcmp(name, "xcb_destroy_window") == 0 && of_program(__builtin_return_address(0)))
-		return (void *)(uintptr_t)hold_window;
+	if (strcmp(name, "xcb_poll_for_event") == 0 && of_program(__builtin_return_address(0))) {
+		*(void **)&real_poll = real(handle, name);
+		return (void *)(uintptr_t)poll_for_event;
+	}
 	/* A jump: what RTLD_NEXT means is seen from the caller. */
 	return real(handle, name);
 }
