@@ -12,6 +12,11 @@
 static const char module[] = "venus";
 
 struct pv_venus_host {
+	/*
+	 * An instance that lives as long as this: it keeps the drivers loaded between the guests' own instances.
+	 * Loading takes milliseconds, and NVIDIA's 580 cannot be loaded again after some thirty times.
+	 */
+	struct pv_venus_probe probe;
 	struct pv_venus_host_device *devices; /* best first */
 	size_t nr_devices;
 	const struct pv_venus_host_device *chosen;
@@ -161,15 +166,14 @@ enum pv_status pv_venus_host_create(const struct pv_venus_host_params *params, s
 {
 	struct pv_venus_host *host = calloc(1, sizeof(*host));
 	struct candidate *candidates = NULL, *chosen = NULL;
-	struct pv_venus_probe probe = {0};
 	size_t count = 0;
 	enum pv_status status;
 
 	if (!host)
 		return PV_ERR_NO_MEMORY;
-	status = pv_venus_probe_init(&probe);
+	status = pv_venus_probe_init(&host->probe);
 	if (status == PV_OK)
-		status = list(&probe, &candidates, &count);
+		status = list(&host->probe, &candidates, &count);
 	if (status != PV_OK)
 		goto out;
 
@@ -180,12 +184,12 @@ enum pv_status pv_venus_host_create(const struct pv_venus_host_params *params, s
 		device->emulate_portability = params->emulate_portability;
 		device->dma_buf = params->dma_buf;
 		if (params->all && !device->refusal)
-			pv_venus_probe_device(&probe, candidates[i].handle, device);
+			pv_venus_probe_device(&host->probe, candidates[i].handle, device);
 	}
 	/* A device found wanting when looked at closely makes room for the next, unless it was asked for. */
 	while ((chosen = choose(candidates, count, params->device, &host->why))) {
 		if (!chosen->device.refusal && !chosen->device.probed)
-			pv_venus_probe_device(&probe, chosen->handle, &chosen->device);
+			pv_venus_probe_device(&host->probe, chosen->handle, &chosen->device);
 		if (!chosen->device.refusal)
 			break;
 		host->why = chosen->device.refusal;
@@ -210,7 +214,6 @@ enum pv_status pv_venus_host_create(const struct pv_venus_host_params *params, s
 	*out = host;
 	host = NULL;
 out:
-	pv_venus_probe_finish(&probe);
 	free(candidates);
 	pv_venus_host_destroy(host);
 	return status;
@@ -223,6 +226,7 @@ void pv_venus_host_destroy(struct pv_venus_host *host)
 	for (size_t i = 0; i < host->nr_devices; i++)
 		finish_device(&host->devices[i]);
 	free(host->devices);
+	pv_venus_probe_finish(&host->probe);
 	free(host);
 }
 
