@@ -69,29 +69,33 @@ enum pv_status pv_vtest_client_reply(struct pv_vtest_client *client, uint32_t co
 	return PV_OK;
 }
 
+/* Room for one more descriptor to be sent. */
+static bool grow_out_fds(struct pv_vtest_client *client)
+{
+	size_t size = client->out_fds_size ? 2 * client->out_fds_size : 4;
+	struct pv_vtest_out_fd *fds;
+
+	if (client->nr_out_fds < client->out_fds_size)
+		return true;
+	fds = realloc(client->out_fds, size * sizeof(*fds));
+	if (!fds)
+		return false;
+	client->out_fds = fds;
+	client->out_fds_size = size;
+	return true;
+}
+
 enum pv_status pv_vtest_client_send_fd(struct pv_vtest_client *client, int fd, bool owned)
 {
-	struct pv_vtest_out_fd *fds = client->out_fds;
-	uint8_t *at = NULL;
+	uint8_t *at = grow_out_fds(client) ? pv_vtest_client_reserve(client, 1) : NULL;
 
-	if (client->nr_out_fds == client->out_fds_size) {
-		size_t size = client->out_fds_size ? 2 * client->out_fds_size : 4;
-
-		fds = realloc(fds, size * sizeof(*fds));
-		if (fds) {
-			client->out_fds = fds;
-			client->out_fds_size = size;
-		}
-	}
-	if (fds)
-		at = pv_vtest_client_reserve(client, 1);
 	if (!at) {
 		if (owned)
 			pv_fd_close(&fd);
 		return PV_ERR_NO_MEMORY;
 	}
 	*at = 0;
-	fds[client->nr_out_fds++] = (struct pv_vtest_out_fd){client->out_len - 1, fd, owned};
+	client->out_fds[client->nr_out_fds++] = (struct pv_vtest_out_fd){client->out_len - 1, fd, owned};
 	return PV_OK;
 }
 

@@ -96,20 +96,26 @@ static void link_entry(struct pv_vtest_wait_entry *entry, struct pv_vtest_sync *
 	sync->entries = entry;
 }
 
-static void end_wait(struct pv_vtest_syncs *syncs, struct pv_vtest_wait *wait)
+/* It is in no list any more. */
+static void free_wait(struct pv_vtest_syncs *syncs, struct pv_vtest_wait *wait)
 {
 	for (uint32_t i = 0; i < wait->nr_entries; i++)
 		unlink_entry(&wait->entries[i]);
+	syncs->nr_waits--;
+	syncs->nr_entries -= wait->nr_entries;
+	pv_fd_close(&wait->raise_fd);
+	free(wait);
+}
+
+static void end_wait(struct pv_vtest_syncs *syncs, struct pv_vtest_wait *wait)
+{
 	if (wait->next)
 		wait->next->prev = wait->prev;
 	if (wait->prev)
 		wait->prev->next = wait->next;
 	else
 		syncs->waits = wait->next;
-	syncs->nr_waits--;
-	syncs->nr_entries -= wait->nr_entries;
-	pv_fd_close(&wait->raise_fd);
-	free(wait);
+	free_wait(syncs, wait);
 }
 
 void pv_vtest_sync_set(struct pv_vtest_syncs *syncs, struct pv_vtest_sync *sync, uint64_t value)
@@ -125,7 +131,11 @@ void pv_vtest_sync_set(struct pv_vtest_syncs *syncs, struct pv_vtest_sync *sync,
 		if (entry->value > value)
 			continue;
 		unlink_entry(entry);
-		if (wait->left > 0 && --wait->left == 0) {
+		/* 0: another of its entries has ended it. */
+		if (wait->left == 0)
+			continue;
+		wait->left--;
+		if (wait->left == 0) {
 			wait->next_done = done;
 			done = wait;
 		}
@@ -263,8 +273,10 @@ void pv_vtest_syncs_finish(struct pv_vtest_syncs *syncs)
 	struct pv_vtest_sync *sync;
 	uint32_t cursor = 0;
 
-	while (syncs->waits)
-		end_wait(syncs, syncs->waits);
+	for (struct pv_vtest_wait *wait = syncs->waits, *next; wait; wait = next) {
+		next = wait->next;
+		free_wait(syncs, wait);
+	}
 	while ((sync = pv_id_map_any(&syncs->map, &cursor)))
 		(void)pv_vtest_sync_remove(syncs, sync->id);
 	pv_id_map_finish(&syncs->map);

@@ -398,7 +398,7 @@ static void blob_failures(void **state)
 	assert_int_equal(complaints, 4);
 	assert_int_equal(fake.resources.count, 0);
 	send_blob(fd, 1u << 20, 9);
-	id = expect_resource(fd);
+	(void)expect_resource(fd);
 	close(expect_fd(fd));
 	assert_int_equal(fake.resources.count, 1);
 	close(fd);
