@@ -13,6 +13,7 @@
 #include "venus/memory.h"
 #include "venus/portability.h"
 #include "venus/queue.h"
+#include "venus/sync.h"
 
 static const char module[] = "venus";
 
@@ -164,20 +165,19 @@ void pv_venus_handle_vkCreateDevice(struct pv_venus_decoder *d, struct pv_venus_
 	args->ret = create_host_device(d, args->physicalDevice, args->pCreateInfo, &handle);
 	if (d->failed)
 		return;
-	if (args->ret != VK_SUCCESS) {
-		PV_LOG_LIMITED(PV_LOG_WARNING, module, "context %u: vkCreateDevice: VkResult %d", context->id,
-			       args->ret);
-		if (!pv_venus_created(d, PV_VENUS_DEVICE, args->pDevice_id, 0, args->ret, NULL))
-			return;
-		return;
-	}
-	device = new_device(context);
-	if (!device) {
+	device = args->ret == VK_SUCCESS ? new_device(context) : NULL;
+	if (args->ret == VK_SUCCESS && !device) {
 		PFN_vkDestroyDevice destroy =
 		    (PFN_vkDestroyDevice)context->instance_fn.GetDeviceProcAddr(handle, "vkDestroyDevice");
 
 		destroy(handle, NULL);
 		args->ret = VK_ERROR_OUT_OF_HOST_MEMORY;
+	}
+	if (args->ret != VK_SUCCESS) {
+		PV_LOG_LIMITED(PV_LOG_WARNING, module, "context %u: vkCreateDevice: VkResult %d", context->id,
+			       args->ret);
+		/* Nothing to take back if that fails. */
+		(void)!pv_venus_created(d, PV_VENUS_DEVICE, args->pDevice_id, 0, args->ret, NULL);
 		return;
 	}
 	pv_venus_device_functions_load(&device->fn, context->instance_fn.GetDeviceProcAddr, handle);
@@ -195,6 +195,7 @@ void pv_venus_handle_vkCreateDevice(struct pv_venus_decoder *d, struct pv_venus_
 	if (pv_venus_queues_create(device, args->pCreateInfo) != PV_OK) {
 		pv_venus_device_destroy(device);
 		args->ret = VK_ERROR_OUT_OF_HOST_MEMORY;
+		(void)!pv_venus_created(d, PV_VENUS_DEVICE, args->pDevice_id, 0, args->ret, NULL);
 		return;
 	}
 	if (pv_venus_object_add(d->objects, &info, &object) != PV_OK) {
@@ -209,6 +210,14 @@ void pv_venus_handle_vkCreateDevice(struct pv_venus_decoder *d, struct pv_venus_
 
 /* ---- Destruction ---- */
 
+/* How long work that was submitted may take to end by itself when its device is to be destroyed. */
+#define PATIENCE_NS UINT64_C(2000000000)
+
+struct leftovers {
+	struct pv_venus_object_info *items;
+	size_t count, room;
+};
+
 static void destroy_child(struct pv_venus_device *device, const struct pv_venus_object_info *child)
 {
 	if (child->handle != 0)
@@ -217,19 +226,75 @@ static void destroy_child(struct pv_venus_device *device, const struct pv_venus_
 		pv_venus_memory_release(child->extra);
 }
 
+/* The newest first: what was made of something goes before it. False: there is no memory for the rest. */
+static bool collect(struct pv_venus_device *device, struct leftovers *leftovers)
+{
+	struct pv_venus_object_table *objects = device->context->objects;
+
+	if (!device->object)
+		return true;
+	pv_venus_object_remove(objects, device->object);
+	for (;;) {
+		if (leftovers->count == leftovers->room) {
+			size_t room = leftovers->room ? leftovers->room * 2 : 64;
+			struct pv_venus_object_info *items = realloc(leftovers->items, room * sizeof(*items));
+
+			if (!items)
+				return false;
+			leftovers->items = items;
+			leftovers->room = room;
+		}
+		if (!pv_venus_object_remove_child(objects, device->object, &leftovers->items[leftovers->count]))
+			return true;
+		leftovers->count++;
+	}
+}
+
+/*
+ * A guest that dies may leave work that waits for a semaphore it would have signalled. Nobody else will, and the host's
+ * driver would wait for ever.
+ */
+static void release_waits(struct pv_venus_device *device, const struct leftovers *leftovers)
+{
+	for (size_t i = 0; i < leftovers->count; i++) {
+		const struct pv_venus_object_info *child = &leftovers->items[i];
+		VkSemaphoreSignalInfo info = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO};
+		uint64_t value;
+
+		if (child->type != PV_VENUS_SEMAPHORE || child->extra != PV_VENUS_TIMELINE_SEMAPHORE)
+			continue;
+		info.semaphore = (VkSemaphore)(uintptr_t)child->handle;
+		if (device->fn.GetSemaphoreCounterValue(device->handle, info.semaphore, &value) != VK_SUCCESS)
+			continue;
+		/* Far ahead of any wait, and no farther than drivers allow. */
+		info.value = value + INT32_MAX;
+		device->fn.SignalSemaphore(device->handle, &info);
+	}
+}
+
 void pv_venus_device_destroy(struct pv_venus_device *device)
 {
 	struct pv_venus_context *context = device->context;
 	struct pv_venus_object_info child;
+	struct leftovers leftovers = {0};
+	bool all = collect(device, &leftovers);
+	VkFenceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
+	VkFence fence = VK_NULL_HANDLE;
 
-	device->fn.DeviceWaitIdle(device->handle);
-	pv_venus_queues_destroy(device);
-	if (device->object) {
-		pv_venus_object_remove(context->objects, device->object);
-		/* The newest first: what was made of something goes before it. */
-		while (pv_venus_object_remove_child(context->objects, device->object, &child))
-			destroy_child(device, &child);
+	if (device->fn.CreateFence(device->handle, &info, NULL, &fence) == VK_SUCCESS &&
+	    !pv_venus_queues_wait(device, fence, PATIENCE_NS)) {
+		PV_LOG_LIMITED(PV_LOG_WARNING, module,
+			       "context %u: its work does not end: what it waits for is signalled", context->id);
+		release_waits(device, &leftovers);
 	}
+	device->fn.DeviceWaitIdle(device->handle);
+	device->fn.DestroyFence(device->handle, fence, NULL);
+	pv_venus_queues_destroy(device);
+	for (size_t i = 0; i < leftovers.count; i++)
+		destroy_child(device, &leftovers.items[i]);
+	free(leftovers.items);
+	while (!all && pv_venus_object_remove_child(context->objects, device->object, &child))
+		destroy_child(device, &child);
 	device->fn.DestroyDevice(device->handle, NULL);
 	keep_device(context, &context->free_devices, device);
 }

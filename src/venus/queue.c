@@ -224,3 +224,20 @@ VkResult pv_venus_queue_submit_empty(struct pv_venus_device *device, VkSemaphore
 	pv_mutex_unlock(&queue->lock);
 	return result;
 }
+
+bool pv_venus_queues_wait(struct pv_venus_device *device, VkFence fence, uint64_t timeout_ns)
+{
+	for (struct pv_venus_queue *queue = device->queues; queue; queue = queue->next) {
+		VkResult result;
+
+		lock_for_submit(queue);
+		result = device->fn.QueueSubmit(queue->handle, 0, NULL, fence);
+		pv_mutex_unlock(&queue->lock);
+		if (result != VK_SUCCESS)
+			continue;
+		if (device->fn.WaitForFences(device->handle, 1, &fence, VK_TRUE, timeout_ns) == VK_TIMEOUT)
+			return false;
+		device->fn.ResetFences(device->handle, 1, &fence);
+	}
+	return true;
+}

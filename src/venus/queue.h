@@ -28,6 +28,12 @@ void pv_venus_queues_destroy(struct pv_venus_device *device);
 /* Frees what is kept. */
 void pv_venus_context_free_queues(struct pv_venus_context *context);
 
+/*
+ * All that was submitted has ended, or the device is lost. False: not within `timeout_ns` for each queue, and `fence`
+ * (an unsignalled one) is in use.
+ */
+PV_MUST_USE bool pv_venus_queues_wait(struct pv_venus_device *device, VkFence fence, uint64_t timeout_ns);
+
 /* A batch of nothing on any queue of the device, that waits for `wait` and signals `signal`; either may be missing. */
 VkResult pv_venus_queue_submit_empty(struct pv_venus_device *device, VkSemaphore wait, VkSemaphore signal);
 

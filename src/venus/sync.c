@@ -3,6 +3,7 @@
  * Fences and semaphores. The guest's sync files never need one on the host: exporting one from a fence or a semaphore
  * takes its payload away, importing one (which the guest has waited for) leaves it signalled.
  */
+#include "venus/sync.h"
 #include "base/log.h"
 #include "venus/chain.h"
 #include "venus/handler.h"
@@ -32,6 +33,9 @@ void pv_venus_handle_vkCreateFence(struct pv_venus_decoder *d, struct pv_venus_a
 void pv_venus_handle_vkCreateSemaphore(struct pv_venus_decoder *d, struct pv_venus_args_vkCreateSemaphore *args)
 {
 	struct pv_venus_device *device = pv_venus_device_of(args->device_object);
+	const VkSemaphoreTypeCreateInfo *type =
+	    pv_venus_chain_find(args->pCreateInfo->pNext, VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO);
+	bool timeline = type && type->semaphoreType == VK_SEMAPHORE_TYPE_TIMELINE;
 	VkSemaphore made = VK_NULL_HANDLE;
 
 	pv_venus_check_new_id(d, args->pSemaphore_id, "vkCreateSemaphore.pSemaphore");
@@ -39,8 +43,8 @@ void pv_venus_handle_vkCreateSemaphore(struct pv_venus_decoder *d, struct pv_ven
 		return;
 	(void)pv_venus_chain_take(args->pCreateInfo, VK_STRUCTURE_TYPE_EXPORT_SEMAPHORE_CREATE_INFO);
 	args->ret = device->fn.CreateSemaphore(args->device, args->pCreateInfo, NULL, &made);
-	if (pv_venus_created(d, PV_VENUS_SEMAPHORE, args->pSemaphore_id, PV_VENUS_HANDLE(made), args->ret,
-			     args->device_object))
+	if (pv_venus_created_with(d, PV_VENUS_SEMAPHORE, args->pSemaphore_id, PV_VENUS_HANDLE(made), args->ret,
+				  args->device_object, timeline ? PV_VENUS_TIMELINE_SEMAPHORE : NULL))
 		*args->pSemaphore = made;
 	else if (made)
 		device->fn.DestroySemaphore(args->device, made, NULL);
