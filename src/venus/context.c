@@ -45,19 +45,17 @@ enum pv_status pv_venus_context_create(const struct pv_venus_context_params *par
 
 void pv_venus_context_release(struct pv_venus_context *context)
 {
-	uint32_t cursor = 0;
-	struct pv_venus_resource *resource;
-
 	(void)pv_venus_context_lose(context);
 	/* No lock: rings come and go on the device thread only, which has given the context up. */
 	while (context->rings)
 		pv_venus_ring_destroy(context->rings);
 	if (context->host_device)
 		pv_venus_context_release_vulkan(context);
-	while ((resource = pv_id_map_any(&context->resources, &cursor))) {
-		(void)pv_id_map_remove(&context->resources, resource->id);
-		pv_venus_resource_unref(resource);
-	}
+	for (uint32_t i = 0; i < context->resources.capacity; i++)
+		if (context->resources.slots[i].id)
+			pv_venus_resource_unref(context->resources.slots[i].value);
+	pv_id_map_finish(&context->resources);
+	context->resources = (struct pv_id_map){0};
 }
 
 void pv_venus_context_free(struct pv_venus_context *context)
@@ -128,14 +126,15 @@ bool pv_venus_should_stop(const struct pv_venus_decoder *decoder)
 
 /* ---- Resources ---- */
 
-enum pv_status pv_venus_context_attach(struct pv_venus_context *context, struct pv_venus_resource *take_resource)
+enum pv_status pv_venus_context_attach(struct pv_venus_context *context, uint32_t id,
+				       struct pv_venus_resource *take_resource)
 {
 	enum pv_status status = PV_OK;
 	bool kept = false;
 
 	pv_mutex_lock(&context->resources_lock);
-	if (!pv_id_map_get(&context->resources, take_resource->id)) {
-		status = pv_id_map_add(&context->resources, take_resource->id, take_resource);
+	if (!pv_id_map_get(&context->resources, id)) {
+		status = pv_id_map_add(&context->resources, id, take_resource);
 		kept = status == PV_OK;
 	}
 	pv_mutex_unlock(&context->resources_lock);

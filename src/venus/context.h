@@ -109,7 +109,7 @@ void pv_venus_decoder_init(struct pv_venus_decoder *decoder, struct pv_venus_con
 void pv_venus_decoder_finish(struct pv_venus_decoder *decoder);
 
 /* Device thread. Takes a counted resource; one that is known under this id already stays, and PV_OK is returned. */
-PV_MUST_USE enum pv_status pv_venus_context_attach(struct pv_venus_context *context,
+PV_MUST_USE enum pv_status pv_venus_context_attach(struct pv_venus_context *context, uint32_t id,
 						   struct pv_venus_resource *take_resource);
 /* Device thread. Unknown ids are harmless. Who uses it at this moment has a reference. */
 void pv_venus_context_detach(struct pv_venus_context *context, uint32_t id);

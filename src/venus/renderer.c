@@ -281,8 +281,6 @@ static enum pv_status make_memory(struct client *client, enum pv_venus_resource_
 	status = pv_shm_create("pv-venus", size_bytes, &fd);
 	if (status != PV_OK)
 		return status;
-	/* A client with the file must not cut it short under us. */
-	pv_shm_keep_size(fd);
 	status = pv_venus_resource_create(kind, size_bytes, fd, &resource);
 	if (status != PV_OK)
 		return status;
@@ -343,8 +341,7 @@ static enum pv_status run_create(struct pv_venus_context *context, struct pv_ven
 	status = make_resource(client, blob, &resource);
 	if (status != PV_OK)
 		return status;
-	resource->id = blob->id;
-	status = pv_venus_context_attach(context, pv_venus_resource_ref(resource));
+	status = pv_venus_context_attach(context, blob->id, pv_venus_resource_ref(resource));
 	if (status != PV_OK) {
 		pv_venus_resource_unref(resource);
 		return status;
@@ -459,7 +456,7 @@ static enum pv_status run_attach(struct pv_venus_context *context, struct pv_ven
 	/* Guest memory is known by name only; a blob of another context has to be there. */
 	if (!blob->resource)
 		return blob->kind == PV_RESOURCE_GUEST_BLOB ? PV_OK : PV_ERR_GUEST;
-	return pv_venus_context_attach(context, pv_venus_resource_ref(blob->resource));
+	return pv_venus_context_attach(context, blob->id, pv_venus_resource_ref(blob->resource));
 }
 
 static void attach_done(struct pv_venus_op *op, enum pv_status status)

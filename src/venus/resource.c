@@ -38,6 +38,8 @@ enum pv_status pv_venus_resource_create(enum pv_venus_resource_kind kind, uint64
 		pv_fd_close(&take_fd);
 		return PV_ERR_NO_MEMORY;
 	}
+	/* A client that gets the file must not cut it short under us. */
+	pv_shm_keep_size(take_fd);
 	bytes = mmap(NULL, (size_t)size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, take_fd, 0);
 	if (bytes == MAP_FAILED) {
 		PV_LOG_LIMITED(PV_LOG_ERROR, "venus", "mapping a resource of %llu bytes: %s",
@@ -67,7 +69,7 @@ enum pv_status pv_venus_resource_enter_window(struct pv_venus_resource *resource
 		return status;
 	resource->in_window = true;
 	/* Release, for whoever finds it in a context's table meanwhile: the mapping is there. */
-	__atomic_store_n(&resource->bytes, bytes, __ATOMIC_RELEASE);
+	atomic_store_explicit(&resource->bytes, bytes, memory_order_release);
 	return PV_OK;
 }
 

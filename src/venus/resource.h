@@ -25,14 +25,13 @@ void pv_venus_account_unref(struct pv_venus_account *account);
 /* Immutable once others see it, but for the count and what is said of the window. */
 struct pv_venus_resource {
 	_Atomic uint32_t refs;
-	uint32_t id; /* 0: none yet */
 	enum pv_venus_resource_kind kind;
 	uint64_t size_bytes;
 	/*
 	 * All of it, mapped shared for the resource's life; NULL: the host cannot map it. A blob of the window gets its
 	 * bytes once, when the guest maps it: a guest that uses it in a ring before finds NULL or them.
 	 */
-	uint8_t *bytes;
+	_Atomic(uint8_t *) bytes; /* release by the device thread */
 	/* Owned: the memory as a file, mapped by others at offset 0; -1: part of the window, or nothing. */
 	int fd;
 	bool in_window; /* the device thread's: `bytes` is a mapping of our own of a part of the window */
@@ -40,7 +39,8 @@ struct pv_venus_resource {
 };
 
 /*
- * One reference, id 0. Maps all of the file, shared. `size_bytes` is not 0, and the file is as large and cannot shrink.
+ * One reference. Maps all of the file, shared. `size_bytes` is not 0, and the file, from pv_shm_create(), is as large:
+ * it keeps its size from now on.
  */
 PV_MUST_USE enum pv_status pv_venus_resource_create(enum pv_venus_resource_kind kind, uint64_t size_bytes, int take_fd,
 						    struct pv_venus_resource **out);
