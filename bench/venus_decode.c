@@ -26,10 +26,12 @@ static size_t count, room;
 static void put(size_t nr, const uint32_t *more)
 {
 	if (count + nr > room) {
-		room = 2 * (count + nr);
-		words = realloc(words, room * sizeof(*words));
-		if (!words)
+		uint32_t *larger = realloc(words, 2 * (count + nr) * sizeof(*words));
+
+		if (!larger)
 			abort();
+		words = larger;
+		room = 2 * (count + nr);
 	}
 	memcpy(words + count, more, nr * sizeof(*words));
 	count += nr;
