@@ -23,8 +23,9 @@
 
 #include "base/log.h"
 
-#define OPS(connection)  ((connection)->params.ops)
-#define USER(connection) ((connection)->params.ops_user)
+#define OPS(connection) ((connection)->params.ops)
+/* The object that the connection begins. */
+#define USER(connection) ((void *)(connection))
 
 void pv_connection_publish_stats(struct pv_connection *connection)
 {
@@ -378,21 +379,19 @@ static void finish_device(void *user)
 	pv_transport_device_finish(&connection->device);
 }
 
-enum pv_status pv_connection_init(struct pv_connection *connection, const struct pv_connection_params *params)
+static enum pv_status init(struct pv_connection *connection, const struct pv_connection_params *params)
 {
 	enum pv_status status = PV_ERR_NO_MEMORY;
 
-	*connection = (struct pv_connection){.params = *params, .fd = params->take_fd, .out_fd = -1};
+	connection->params = *params;
+	connection->fd = params->take_fd;
+	connection->out_fd = -1;
 	connection->reader.bytes = malloc(params->ops->header_bytes + params->ops->max_payload_bytes);
 	connection->out = malloc(params->ops->max_reply_bytes);
 	if (connection->reader.bytes && connection->out)
 		status = pv_loop_create(&connection->loop);
-	if (status != PV_OK) {
-		free(connection->reader.bytes);
-		free(connection->out);
-		pv_fd_close(&connection->fd);
+	if (status != PV_OK)
 		return status;
-	}
 	pv_mutex_init(&connection->stats_lock);
 	connection->config_task.run = tell_config_changed;
 	connection->reset_task.run = tell_needs_reset;
@@ -409,7 +408,7 @@ enum pv_status pv_connection_init(struct pv_connection *connection, const struct
 	return PV_OK;
 }
 
-enum pv_status pv_connection_start(struct pv_connection *connection)
+static enum pv_status start_thread(struct pv_connection *connection)
 {
 	enum pv_status status = pv_fd_set_nonblocking(connection->fd, true);
 
@@ -424,19 +423,57 @@ enum pv_status pv_connection_start(struct pv_connection *connection)
 	return PV_OK;
 }
 
-void pv_connection_finish(struct pv_connection *connection, bool started)
+static void free_memory(struct pv_connection *connection)
 {
-	if (started) {
-		pv_loop_post(connection->loop, &connection->quit_task);
-		pthread_join(connection->thread, NULL);
-	}
-	pv_loop_call(connection->params.device_loop, finish_device, connection);
-	if (!started)
-		OPS(connection)->ended(USER(connection));
-	pv_loop_remove_fd(connection->watch);
-	pv_loop_destroy(connection->loop);
 	pv_fd_close(&connection->fd);
-	pv_mutex_finish(&connection->stats_lock);
 	free(connection->reader.bytes);
 	free(connection->out);
+	free(connection);
+}
+
+/* The thread is gone, or never was. */
+static void release(struct pv_connection *connection)
+{
+	pv_loop_call(connection->params.device_loop, finish_device, connection);
+	pv_loop_remove_fd(connection->watch);
+	pv_loop_destroy(connection->loop);
+	pv_mutex_finish(&connection->stats_lock);
+	free_memory(connection);
+}
+
+enum pv_status pv_connection_create(size_t object_bytes, const struct pv_connection_params *params,
+				    enum pv_status (*start)(void *object), void **out)
+{
+	struct pv_connection *connection = calloc(1, object_bytes);
+	int fd = params->take_fd;
+	enum pv_status status;
+
+	if (!connection) {
+		pv_fd_close(&fd);
+		return PV_ERR_NO_MEMORY;
+	}
+	status = init(connection, params);
+	if (status != PV_OK) {
+		free_memory(connection);
+		return status;
+	}
+	status = start(USER(connection));
+	if (status == PV_OK)
+		status = start_thread(connection);
+	if (status != PV_OK) {
+		OPS(connection)->ended(USER(connection));
+		release(connection);
+		return status;
+	}
+	*out = USER(connection);
+	return PV_OK;
+}
+
+void pv_connection_destroy(struct pv_connection *connection)
+{
+	if (!connection)
+		return;
+	pv_loop_post(connection->loop, &connection->quit_task);
+	pthread_join(connection->thread, NULL);
+	release(connection);
 }

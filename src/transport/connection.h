@@ -22,7 +22,7 @@ struct pv_transport_stats {
 	bool window_mapped;
 };
 
-/* What messages mean. Called on the socket thread; nothing here may wait. */
+/* What messages mean. `user` is the transport. Called on the socket thread; nothing here may wait. */
 struct pv_connection_ops {
 	const char *module; /* for the log */
 	size_t header_bytes, max_payload_bytes, max_reply_bytes, max_fds;
@@ -52,7 +52,6 @@ struct pv_connection_ops {
 
 struct pv_connection_params {
 	const struct pv_connection_ops *ops;
-	void *ops_user;
 	struct pv_gpu *gpu;          /* borrowed; lives on `device_loop` */
 	struct pv_loop *device_loop; /* running on its own thread for as long as the connection exists */
 	int take_fd;
@@ -112,15 +111,14 @@ struct pv_connection {
 };
 
 /*
- * Attaches the device to a connection on which nothing is read yet. Consumes the fd, even on failure. `connection` must
- * not move afterwards. Any thread but the two loops'.
+ * Makes a transport: an object of `object_bytes`, zeroed, that begins with its struct pv_connection and is what the ops
+ * get as `user`. `start` prepares the rest of it when the device is attached and nothing has been read yet; when it
+ * fails, ops->ended() is called as after a connection. Consumes the fd, even on failure. Any thread but the two loops'.
  */
-PV_MUST_USE enum pv_status pv_connection_init(struct pv_connection *connection,
-					      const struct pv_connection_params *params);
-/* Starts the socket thread. Once; on failure finish. */
-PV_MUST_USE enum pv_status pv_connection_start(struct pv_connection *connection);
-/* Closes the socket, stops the queues, resets the device, ends the socket thread if it was started. */
-void pv_connection_finish(struct pv_connection *connection, bool started);
+PV_MUST_USE enum pv_status pv_connection_create(size_t object_bytes, const struct pv_connection_params *params,
+						enum pv_status (*start)(void *object), void **out);
+/* Closes the socket, stops the queues, resets the device, ends the socket thread, frees the object. NULL is fine. */
+void pv_connection_destroy(struct pv_connection *connection);
 
 /* Socket thread. `op` is copied, what it owns moves. Its result comes by op_done(), later, in order. */
 void pv_connection_submit(struct pv_connection *connection, const struct pv_transport_op *op);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/vfio_user/vfio_user.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -11,7 +10,7 @@
 
 /* Owned by the socket thread. */
 struct pv_vfio_user {
-	struct pv_connection connection;
+	struct pv_connection connection; /* first: see pv_connection_create() */
 	struct pv_vfio_function function;
 };
 
@@ -150,8 +149,9 @@ static const struct pv_vfio_function_ops function_ops = {.reply = reply, .submit
 
 /* Life. */
 
-static enum pv_status start(struct pv_vfio_user *transport)
+static enum pv_status start(void *object)
 {
+	struct pv_vfio_user *transport = object;
 	struct pv_vfio_function_params params = {
 	    .ops = &function_ops,
 	    .user = transport,
@@ -164,48 +164,31 @@ static enum pv_status start(struct pv_vfio_user *transport)
 
 	if (status == PV_OK && (params.window_bytes & (params.window_bytes - 1)) != 0)
 		status = PV_ERR_ARGUMENT;
-	return status == PV_OK ? pv_connection_start(&transport->connection) : status;
+	return status;
 }
 
 enum pv_status pv_vfio_user_create(const struct pv_vfio_user_params *params, struct pv_vfio_user **out)
 {
-	struct pv_vfio_user *transport = calloc(1, sizeof(*transport));
 	struct pv_connection_params connection_params = {
 	    .ops = &connection_ops,
-	    .ops_user = transport,
 	    .gpu = params->gpu,
 	    .device_loop = params->device_loop,
 	    .take_fd = params->take_fd,
 	    .closed = params->closed,
 	    .user = params->user,
 	};
-	int fd = params->take_fd;
+	void *transport;
+	enum pv_status status =
+	    pv_connection_create(sizeof(struct pv_vfio_user), &connection_params, start, &transport);
 
-	if (!transport) {
-		pv_fd_close(&fd);
-		return PV_ERR_NO_MEMORY;
-	}
-	enum pv_status status = pv_connection_init(&transport->connection, &connection_params);
-	if (status != PV_OK) {
-		free(transport);
-		return status;
-	}
-	status = start(transport);
-	if (status != PV_OK) {
-		pv_connection_finish(&transport->connection, false);
-		free(transport);
-		return status;
-	}
-	*out = transport;
-	return PV_OK;
+	if (status == PV_OK)
+		*out = transport;
+	return status;
 }
 
 void pv_vfio_user_destroy(struct pv_vfio_user *transport)
 {
-	if (!transport)
-		return;
-	pv_connection_finish(&transport->connection, true);
-	free(transport);
+	pv_connection_destroy(transport ? &transport->connection : NULL);
 }
 
 void pv_vfio_user_get_stats(struct pv_vfio_user *transport, struct pv_transport_stats *out)

@@ -1,37 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * For tests: a machine with one memfd of RAM whose VMM speaks vhost-user, and a driver for its two queues. What a test
- * gets wrong ends the program with a line that says where.
+/* For tests: a guest whose VMM speaks vhost-user. What a test gets wrong ends the program with a line that says where.
  */
 #ifndef PV_TRANSPORT_VHOST_USER_FAKE_FRONT_END_H
 #define PV_TRANSPORT_VHOST_USER_FAKE_FRONT_END_H
 
-#include <pthread.h>
-
-#include "gpu/gpu.h"
-#include "gpu/protocol.h"
+#include "transport/fake_guest.h"
 #include "transport/vhost_user/protocol.h"
 #include "transport/vhost_user/vhost_user.h"
 
-#define FE_RAM_BYTES    (4u << 20)
 #define FE_USER_ADDR    0x7f0000000000ULL
 #define FE_WINDOW_BYTES (64ULL << 20)
-#define FE_RING_SIZE    16
-#define FE_PAGE         ((size_t)4096)
 /* Of what QEMU acknowledges. */
 #define FE_ALL_PROTOCOL_FEATURES UINT64_MAX
 
-struct fe_ring {
-	int kick, call; /* event fds */
-	uint16_t next;  /* requests given to the device */
-	uint16_t seen;  /* of its answers */
-};
-
 struct fe {
-	/* The device. */
-	struct pv_gpu *gpu;
-	struct pv_loop *loop;
-	pthread_t thread;
+	struct fg guest;
 	struct pv_vhost_user *transport;
 	int console_fd; /* what the device was given; owned by the rig unless a display took it */
 	_Atomic int consoles;
@@ -39,11 +22,8 @@ struct fe {
 
 	/* The front end. */
 	int sock, back; /* `back`: our end of the back channel, -1 without one */
-	int ram;
-	uint8_t *memory;
-	int window_fd; /* borrowed; -1, or fe_add_ram() shows it as one more region */
+	int window_fd;  /* borrowed; -1, or fe_add_ram() shows it as one more region */
 	uint64_t protocol_features;
-	struct fe_ring rings[PV_GPU_NR_QUEUES];
 };
 
 struct fe_params {
@@ -68,8 +48,6 @@ bool fe_send_bytes(struct fe *fe, const void *bytes, size_t len, const int *fds,
 void fe_expect(struct fe *fe, uint32_t request, void *payload, uint32_t size);
 /* Waits until the device hangs up, and returns the status that it closed with. */
 enum pv_status fe_expect_closed(struct fe *fe);
-/* True if nothing comes for `ms`. */
-bool fe_is_quiet(int fd, int ms);
 
 uint64_t fe_ask_u64(struct fe *fe, uint32_t request);
 /* Sends with need_reply where that was agreed on, and returns the answer (0 without). */
@@ -88,26 +66,8 @@ void fe_set_up_ring(struct fe *fe, uint32_t index);
 /* GET_VRING_BASE. */
 uint16_t fe_stop_ring(struct fe *fe, uint32_t index);
 void fe_stop(struct fe *fe);
-/* A new driver: rings that start at 0. */
-void fe_forget_rings(struct fe *fe);
-
-/* The driver: queues a command in one readable and one writable descriptor; does not ring. */
-void fe_submit(struct fe *fe, uint32_t index, const void *command, uint32_t len);
-void fe_kick(struct fe *fe, uint32_t index);
-/* Waits for the answer to the oldest unanswered command; returns its type. */
-uint32_t fe_wait_response(struct fe *fe, uint32_t index);
-/* Both, and the kick between. */
-uint32_t fe_command(struct fe *fe, const void *command, uint32_t len);
-/* True if the device has answered everything. */
-bool fe_is_answered(struct fe *fe, uint32_t index);
-uint32_t fe_create_2d(struct fe *fe, uint32_t id, uint32_t width, uint32_t height);
-uint32_t fe_get_display_info(struct fe *fe);
-
 /* The back channel: waits for a request and returns it; *fd is -1 when none came. */
 struct pv_vhost_header fe_expect_back(struct fe *fe, void *payload, uint32_t size, int *fd);
 void fe_answer_back(struct fe *fe, uint32_t request, uint64_t value);
-
-/* How many fds this process has open. */
-int fe_count_fds(void);
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/vhost_user/vhost_user.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -12,7 +11,7 @@
 
 /* Owned by the socket thread. */
 struct pv_vhost_user {
-	struct pv_connection connection;
+	struct pv_connection connection; /* first: see pv_connection_create() */
 	struct pv_vhost_backend backend;
 	struct pv_vhost_channel channel;
 };
@@ -179,8 +178,9 @@ static const struct pv_vhost_backend_ops backend_ops = {
 
 /* Life. */
 
-static enum pv_status start(struct pv_vhost_user *transport)
+static enum pv_status start(void *object)
 {
+	struct pv_vhost_user *transport = object;
 	struct pv_vhost_channel_events events = {.mapped = window_mapped, .lost = channel_lost, .user = transport};
 	struct pv_vhost_backend_params params = {
 	    .ops = &backend_ops,
@@ -193,16 +193,13 @@ static enum pv_status start(struct pv_vhost_user *transport)
 	};
 
 	pv_vhost_channel_init(&transport->channel, transport->connection.loop, &events);
-	enum pv_status status = pv_vhost_backend_init(&transport->backend, &params);
-	return status == PV_OK ? pv_connection_start(&transport->connection) : status;
+	return pv_vhost_backend_init(&transport->backend, &params);
 }
 
 enum pv_status pv_vhost_user_create(const struct pv_vhost_user_params *params, struct pv_vhost_user **out)
 {
-	struct pv_vhost_user *transport = calloc(1, sizeof(*transport));
 	struct pv_connection_params connection_params = {
 	    .ops = &connection_ops,
-	    .ops_user = transport,
 	    .gpu = params->gpu,
 	    .device_loop = params->device_loop,
 	    .take_fd = params->take_fd,
@@ -210,33 +207,18 @@ enum pv_status pv_vhost_user_create(const struct pv_vhost_user_params *params, s
 	    .closed = params->closed,
 	    .user = params->user,
 	};
-	int fd = params->take_fd;
+	void *transport;
+	enum pv_status status =
+	    pv_connection_create(sizeof(struct pv_vhost_user), &connection_params, start, &transport);
 
-	if (!transport) {
-		pv_fd_close(&fd);
-		return PV_ERR_NO_MEMORY;
-	}
-	enum pv_status status = pv_connection_init(&transport->connection, &connection_params);
-	if (status != PV_OK) {
-		free(transport);
-		return status;
-	}
-	status = start(transport);
-	if (status != PV_OK) {
-		pv_connection_finish(&transport->connection, false);
-		free(transport);
-		return status;
-	}
-	*out = transport;
-	return PV_OK;
+	if (status == PV_OK)
+		*out = transport;
+	return status;
 }
 
 void pv_vhost_user_destroy(struct pv_vhost_user *transport)
 {
-	if (!transport)
-		return;
-	pv_connection_finish(&transport->connection, true);
-	free(transport);
+	pv_connection_destroy(transport ? &transport->connection : NULL);
 }
 
 void pv_vhost_user_get_stats(struct pv_vhost_user *transport, struct pv_transport_stats *out)

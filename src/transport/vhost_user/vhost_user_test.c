@@ -68,14 +68,14 @@ static int begin(void **state)
 	(void)state;
 	complaints = 0;
 	complained[0] = 0;
-	fds_before = fe_count_fds();
+	fds_before = fg_count_fds();
 	return 0;
 }
 
 static int end(void **state)
 {
 	(void)state;
-	int left = fe_count_fds() - fds_before;
+	int left = fg_count_fds() - fds_before;
 
 	if (left != 0)
 		print_error("# %d fds were left open\n", left);
@@ -116,9 +116,9 @@ static void commands_are_answered(void **state)
 		fe_realize(&fe, sets[i]);
 		fe_start(&fe);
 		for (int n = 0; n < 40; n++)
-			assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+			assert_int_equal(fg_get_display_info(&fe.guest), PV_GPU_RESP_OK_DISPLAY_INFO);
 		assert_true(stats_of(&fe).connected);
-		assert_int_equal(stats_of(&fe).memory_bytes, FE_RAM_BYTES);
+		assert_int_equal(stats_of(&fe).memory_bytes, FG_RAM_BYTES);
 		assert_true(stats_of(&fe).doorbells >= 1);
 		fe_stop(&fe);
 		fe_hang_up(&fe);
@@ -137,7 +137,7 @@ static void rings_without_protocol_features_start_enabled(void **state)
 	fe_tell_u64(&fe, PV_VHOST_SET_FEATURES, PV_VIRTIO_F_VERSION_1, -1);
 	fe_add_ram(&fe);
 	fe_set_up_ring(&fe, PV_GPU_QUEUE_CONTROL);
-	assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+	assert_int_equal(fg_get_display_info(&fe.guest), PV_GPU_RESP_OK_DISPLAY_INFO);
 	fe_close(&fe);
 }
 
@@ -155,12 +155,12 @@ static void disabled_rings_wait(void **state)
 	/* Config writes are done when answered, so what came before is done as well. */
 	struct pv_vhost_config write = {.offset = 4, .size = 4};
 	fe_tell(&fe, PV_VHOST_SET_CONFIG, &write, PV_VHOST_CONFIG_HEADER_BYTES + 4, -1);
-	fe_submit(&fe, PV_GPU_QUEUE_CONTROL, &command, sizeof(command));
-	fe_kick(&fe, PV_GPU_QUEUE_CONTROL);
+	fg_submit(&fe.guest, PV_GPU_QUEUE_CONTROL, &command, sizeof(command));
+	fg_kick(&fe.guest, PV_GPU_QUEUE_CONTROL);
 	sleep_ms(50);
-	assert_false(fe_is_answered(&fe, PV_GPU_QUEUE_CONTROL));
+	assert_false(fg_is_answered(&fe.guest, PV_GPU_QUEUE_CONTROL));
 	assert_int_equal(fe_tell_ring(&fe, PV_VHOST_SET_VRING_ENABLE, PV_GPU_QUEUE_CONTROL, 1), 0);
-	assert_int_equal(fe_wait_response(&fe, PV_GPU_QUEUE_CONTROL), PV_GPU_RESP_OK_DISPLAY_INFO);
+	assert_int_equal(fg_wait_response(&fe.guest, PV_GPU_QUEUE_CONTROL), PV_GPU_RESP_OK_DISPLAY_INFO);
 	fe_close(&fe);
 }
 
@@ -172,12 +172,12 @@ static void a_paused_machine_goes_on_where_it_was(void **state)
 	fe_open(&fe, &(struct fe_params){0});
 	fe_realize(&fe, ALL);
 	fe_start(&fe);
-	assert_int_equal(fe_create_2d(&fe, 1, 8, 8), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(fg_create_2d(&fe.guest, 1, 8, 8), PV_GPU_RESP_OK_NODATA);
 	fe_stop(&fe);
 	fe_start(&fe);
 	/* Its resource is still there. */
-	assert_int_equal(fe_create_2d(&fe, 1, 8, 8), PV_GPU_RESP_ERR_INVALID_RESOURCE_ID);
-	assert_int_equal(fe_create_2d(&fe, 2, 8, 8), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(fg_create_2d(&fe.guest, 1, 8, 8), PV_GPU_RESP_ERR_INVALID_RESOURCE_ID);
+	assert_int_equal(fg_create_2d(&fe.guest, 2, 8, 8), PV_GPU_RESP_OK_NODATA);
 	fe_close(&fe);
 }
 
@@ -191,9 +191,9 @@ static void a_new_driver_finds_an_empty_device(void **state)
 	fe_realize(&fe, ALL);
 	for (int round = 0; round < 3; round++) {
 		fe_start(&fe);
-		assert_int_equal(fe_create_2d(&fe, 1, 8, 8), PV_GPU_RESP_OK_NODATA);
+		assert_int_equal(fg_create_2d(&fe.guest, 1, 8, 8), PV_GPU_RESP_OK_NODATA);
 		fe_stop(&fe);
-		fe_forget_rings(&fe);
+		fg_forget_rings(&fe.guest);
 	}
 	fe_close(&fe);
 }
@@ -207,12 +207,12 @@ static void a_queue_may_start_anew_alone(void **state)
 	fe_open(&fe, &(struct fe_params){0});
 	fe_realize(&fe, ALL);
 	fe_start(&fe);
-	assert_int_equal(fe_create_2d(&fe, 1, 8, 8), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(fg_create_2d(&fe.guest, 1, 8, 8), PV_GPU_RESP_OK_NODATA);
 	assert_int_equal(fe_stop_ring(&fe, PV_GPU_QUEUE_CONTROL), 1);
-	fe_forget_rings(&fe);
+	fg_forget_rings(&fe.guest);
 	fe_set_up_ring(&fe, PV_GPU_QUEUE_CONTROL);
-	assert_int_equal(fe_create_2d(&fe, 1, 8, 8), PV_GPU_RESP_ERR_INVALID_RESOURCE_ID);
-	assert_int_equal(fe_create_2d(&fe, 2, 8, 8), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(fg_create_2d(&fe.guest, 1, 8, 8), PV_GPU_RESP_ERR_INVALID_RESOURCE_ID);
+	assert_int_equal(fg_create_2d(&fe.guest, 2, 8, 8), PV_GPU_RESP_OK_NODATA);
 	fe_close(&fe);
 }
 
@@ -225,7 +225,7 @@ static void reset_by_message_and_by_status(void **state)
 	fe_realize(&fe, ALL);
 	for (int round = 0; round < 4; round++) {
 		fe_start(&fe);
-		assert_int_equal(fe_create_2d(&fe, 1, 8, 8), PV_GPU_RESP_OK_NODATA);
+		assert_int_equal(fg_create_2d(&fe.guest, 1, 8, 8), PV_GPU_RESP_OK_NODATA);
 		/* With queues running and without. */
 		if (round < 2)
 			fe_stop(&fe);
@@ -236,7 +236,7 @@ static void reset_by_message_and_by_status(void **state)
 		assert_int_equal(fe_ask_u64(&fe, PV_VHOST_GET_STATUS), 0);
 		if (round >= 2)
 			assert_int_equal(fe_remove_ram(&fe), 0);
-		fe_forget_rings(&fe);
+		fg_forget_rings(&fe.guest);
 	}
 	assert_int_equal(count_complaints(), 0);
 	fe_close(&fe);
@@ -252,14 +252,14 @@ static void memory_comes_and_goes_under_running_rings(void **state)
 	fe_realize(&fe, ALL);
 	fe_start(&fe);
 	for (int round = 0; round < 10; round++) {
-		assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+		assert_int_equal(fg_get_display_info(&fe.guest), PV_GPU_RESP_OK_DISPLAY_INFO);
 		assert_int_equal(fe_remove_ram(&fe), 0);
-		fe_submit(&fe, PV_GPU_QUEUE_CONTROL, &command, sizeof(command));
-		fe_kick(&fe, PV_GPU_QUEUE_CONTROL);
+		fg_submit(&fe.guest, PV_GPU_QUEUE_CONTROL, &command, sizeof(command));
+		fg_kick(&fe.guest, PV_GPU_QUEUE_CONTROL);
 		(void)fe_ask_u64(&fe, PV_VHOST_GET_FEATURES);
-		assert_false(fe_is_answered(&fe, PV_GPU_QUEUE_CONTROL));
+		assert_false(fg_is_answered(&fe.guest, PV_GPU_QUEUE_CONTROL));
 		fe_add_ram(&fe);
-		assert_int_equal(fe_wait_response(&fe, PV_GPU_QUEUE_CONTROL), PV_GPU_RESP_OK_DISPLAY_INFO);
+		assert_int_equal(fg_wait_response(&fe.guest, PV_GPU_QUEUE_CONTROL), PV_GPU_RESP_OK_DISPLAY_INFO);
 	}
 	assert_int_equal(count_complaints(), 0);
 	fe_close(&fe);
@@ -278,9 +278,9 @@ static void messages_may_come_in_pieces(void **state)
 		uint32_t words[10];
 	} message = {
 	    .header = {.request = PV_VHOST_ADD_MEM_REG, .flags = PV_VHOST_VERSION | PV_VHOST_NEED_REPLY, .size = 40},
-	    .words = {0, 0, 0, 0, FE_RAM_BYTES, 0, 0, (uint32_t)(FE_USER_ADDR >> 32), 0, 0}};
+	    .words = {0, 0, 0, 0, FG_RAM_BYTES, 0, 0, (uint32_t)(FE_USER_ADDR >> 32), 0, 0}};
 	for (size_t i = 0; i < sizeof(message); i++) {
-		assert_true(fe_send_bytes(&fe, (uint8_t *)&message + i, 1, &fe.ram, i == 0 ? 1 : 0));
+		assert_true(fe_send_bytes(&fe, (uint8_t *)&message + i, 1, &fe.guest.ram, i == 0 ? 1 : 0));
 		if (i % 7 == 0)
 			sleep_ms(1);
 	}
@@ -290,7 +290,7 @@ static void messages_may_come_in_pieces(void **state)
 	for (uint32_t i = 0; i < PV_GPU_NR_QUEUES; i++)
 		fe_set_up_ring(&fe, i);
 	fe_tell_ring(&fe, PV_VHOST_SET_VRING_ENABLE, PV_GPU_QUEUE_CONTROL, 1);
-	assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+	assert_int_equal(fg_get_display_info(&fe.guest), PV_GPU_RESP_OK_DISPLAY_INFO);
 	fe_close(&fe);
 }
 
@@ -306,22 +306,22 @@ static void a_pipe_will_do_for_an_eventfd(void **state)
 	fe_realize(&fe, ALL);
 	fe_start(&fe);
 	fe_stop_ring(&fe, PV_GPU_QUEUE_CONTROL);
-	int event_fds[2] = {fe.rings[0].kick, fe.rings[0].call};
-	fe.rings[0].kick = kick[0];
-	fe.rings[0].call = call[1];
+	int event_fds[2] = {fe.guest.rings[0].kick, fe.guest.rings[0].call};
+	fe.guest.rings[0].kick = kick[0];
+	fe.guest.rings[0].call = call[1];
 	fe_set_up_ring(&fe, PV_GPU_QUEUE_CONTROL);
-	fe.rings[0].kick = kick[1];
-	fe.rings[0].call = call[0];
+	fe.guest.rings[0].kick = kick[1];
+	fe.guest.rings[0].call = call[0];
 	/* More than one read's worth of rings, too. */
 	static const uint8_t many[2000];
 	assert_int_equal(write(kick[1], many, sizeof(many)), (int)sizeof(many));
 	for (int n = 0; n < 20; n++)
-		assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+		assert_int_equal(fg_get_display_info(&fe.guest), PV_GPU_RESP_OK_DISPLAY_INFO);
 	/* The other end closes its doorbell: no spinning, and the connection lives. */
 	close(kick[1]);
 	(void)fe_ask_u64(&fe, PV_VHOST_GET_FEATURES);
-	fe.rings[0].kick = event_fds[0];
-	fe.rings[0].call = event_fds[1];
+	fe.guest.rings[0].kick = event_fds[0];
+	fe.guest.rings[0].call = event_fds[1];
 	fe_close(&fe);
 	close(kick[0]);
 	close(call[0]);
@@ -335,7 +335,7 @@ static void set_outputs(void *user)
 	struct fe *fe = user;
 	struct pv_output output = {.enabled = true, .width = 800, .height = 600};
 
-	assert_int_equal(pv_gpu_set_outputs(fe->gpu, &output, 1), PV_OK);
+	assert_int_equal(pv_gpu_set_outputs(fe->guest.gpu, &output, 1), PV_OK);
 }
 
 static uint32_t get_config_word(struct fe *fe, uint32_t offset)
@@ -366,7 +366,7 @@ static void config_changes_reach_the_driver_and_back(void **state)
 	assert_int_equal(get_config_word(&fe, 0), 0);
 	assert_int_equal(get_config_word(&fe, 8), 1);
 	assert_int_equal(get_config_word(&fe, 200), 0);
-	pv_loop_call(fe.loop, set_outputs, &fe);
+	pv_loop_call(fe.guest.loop, set_outputs, &fe);
 	assert_int_equal(fe_expect_back(&fe, NULL, 0, &fd).request, PV_VHOST_BACKEND_CONFIG_CHANGE);
 	assert_int_equal(get_config_word(&fe, 0), PV_GPU_EVENT_DISPLAY);
 	assert_int_equal(fe_tell(&fe, PV_VHOST_SET_CONFIG, &clear, PV_VHOST_CONFIG_HEADER_BYTES + 4, -1), 0);
@@ -385,9 +385,9 @@ static void config_changes_do_not_pile_up(void **state)
 	setsockopt(fe.sock, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
 	fe_realize(&fe, ALL);
 	for (int n = 0; n < 20000; n++)
-		pv_loop_call(fe.loop, set_outputs, &fe);
+		pv_loop_call(fe.guest.loop, set_outputs, &fe);
 	(void)fe_ask_u64(&fe, PV_VHOST_GET_FEATURES);
-	while (!fe_is_quiet(fe.back, 100)) {
+	while (fg_wait_readable(fe.back, 100)) {
 		assert_int_equal(fe_expect_back(&fe, NULL, 0, &fd).request, PV_VHOST_BACKEND_CONFIG_CHANGE);
 		messages++;
 	}
@@ -407,13 +407,13 @@ static void a_front_end_with_a_console_hears_of_no_config_changes(void **state)
 	assert_int_equal(fe_tell(&fe, PV_VHOST_GPU_SET_SOCKET, NULL, 0, pair[0]), 0);
 	close(pair[0]);
 	fe_start(&fe);
-	pv_loop_call(fe.loop, set_outputs, &fe);
-	assert_true(fe_is_quiet(fe.back, 50));
+	pv_loop_call(fe.guest.loop, set_outputs, &fe);
+	assert_false(fg_wait_readable(fe.back, 50));
 	assert_int_equal(get_config_word(&fe, 0), PV_GPU_EVENT_DISPLAY);
 	assert_int_equal(atomic_load(&fe.consoles), 1);
 	/* It is the other end of ours. */
 	assert_int_equal(write(pair[1], "x", 1), 1);
-	assert_false(fe_is_quiet(fe.console_fd, 1000));
+	assert_true(fg_wait_readable(fe.console_fd, 1000));
 	close(pair[1]);
 	fe_close(&fe);
 }
@@ -450,18 +450,18 @@ static void acks_do_not_wait_for_the_device(void **state)
 	fe_open(&fe, &(struct fe_params){0});
 	fe_realize(&fe, ALL);
 	fe_start(&fe);
-	pv_loop_post(fe.loop, &blocker.task);
+	pv_loop_post(fe.guest.loop, &blocker.task);
 	sem_wait(&blocker.entered);
 	for (uint32_t i = 0; i < PV_GPU_NR_QUEUES; i++) {
-		assert_int_equal(fe_tell_u64(&fe, PV_VHOST_SET_VRING_CALL, i, fe.rings[i].call), 0);
-		assert_int_equal(fe_tell_u64(&fe, PV_VHOST_SET_VRING_KICK, i, fe.rings[i].kick), 0);
+		assert_int_equal(fe_tell_u64(&fe, PV_VHOST_SET_VRING_CALL, i, fe.guest.rings[i].call), 0);
+		assert_int_equal(fe_tell_u64(&fe, PV_VHOST_SET_VRING_KICK, i, fe.guest.rings[i].kick), 0);
 		assert_int_equal(fe_tell_ring(&fe, PV_VHOST_SET_VRING_ENABLE, i, 0), 0);
 		assert_int_equal(fe_tell_ring(&fe, PV_VHOST_SET_VRING_ENABLE, i, 1), 0);
 	}
 	assert_int_equal(fe_ask_u64(&fe, PV_VHOST_GET_STATUS), 8);
 	assert_int_equal(get_config_word(&fe, 8), 1);
 	sem_post(&blocker.leave);
-	assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+	assert_int_equal(fg_get_display_info(&fe.guest), PV_GPU_RESP_OK_DISPLAY_INFO);
 	fe_close(&fe);
 	sem_destroy(&blocker.entered);
 	sem_destroy(&blocker.leave);
@@ -509,7 +509,7 @@ static void the_window_region_comes_before_the_reply(void **state)
 	fe_add_ram(&fe);
 	assert_false(stats_of(&fe).window_mapped);
 	assert_int_equal(stats_of(&fe).memory_regions, 2);
-	assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+	assert_int_equal(fg_get_display_info(&fe.guest), PV_GPU_RESP_OK_DISPLAY_INFO);
 	fe_answer_back(&fe, PV_VHOST_BACKEND_SHMEM_MAP, 0);
 	assert_true(becomes_mapped(&fe, true));
 	fe.window_fd = -1;
@@ -526,31 +526,31 @@ static void heads_changed(void *user, const struct pv_output heads[PV_GPU_MAX_SC
 {
 	struct fe *fe = user;
 
-	assert_int_equal(pv_gpu_update_outputs(fe->gpu, heads, PV_GPU_MAX_SCANOUTS), PV_OK);
+	assert_int_equal(pv_gpu_update_outputs(fe->guest.gpu, heads, PV_GPU_MAX_SCANOUTS), PV_OK);
 }
 
 static void queried(void *user)
 {
 	struct fe *fe = user;
 
-	pv_gpu_outputs_queried(fe->gpu);
+	pv_gpu_outputs_queried(fe->guest.gpu);
 }
 
 static void make_console(void *user, int take_fd)
 {
 	struct fe *fe = user;
 	struct pv_vmm_console_params params = {
-	    .loop = fe->loop, .take_fd = take_fd, .heads_changed = heads_changed, .queried = queried, .user = fe};
+	    .loop = fe->guest.loop, .take_fd = take_fd, .heads_changed = heads_changed, .queried = queried, .user = fe};
 
 	assert_int_equal(pv_vmm_console_create(&params, &console), PV_OK);
-	pv_gpu_add_display(fe->gpu, console);
+	pv_gpu_add_display(fe->guest.gpu, console);
 }
 
 static void remove_console(void *user)
 {
 	struct fe *fe = user;
 
-	pv_gpu_remove_display(fe->gpu, console);
+	pv_gpu_remove_display(fe->guest.gpu, console);
 }
 
 /* 3: the front end's main thread, which reads the console's socket, waits for GET_VRING_BASE while that socket is full.
@@ -572,14 +572,14 @@ static void a_stop_is_answered_while_the_console_is_full(void **state)
 	close(pair[0]);
 	fe_start(&fe);
 	/* Whatever it asks first is not answered either; without its heads it shows what there is. */
-	assert_int_equal(fe_create_2d(&fe, 1, 640, 480), PV_GPU_RESP_OK_NODATA);
-	assert_int_equal(fe_command(&fe, &scanout, sizeof(scanout)), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(fg_create_2d(&fe.guest, 1, 640, 480), PV_GPU_RESP_OK_NODATA);
+	assert_int_equal(fg_command(&fe.guest, &scanout, sizeof(scanout)), PV_GPU_RESP_OK_NODATA);
 	for (int n = 0; n < 100; n++)
-		assert_int_equal(fe_command(&fe, &flush, sizeof(flush)), PV_GPU_RESP_OK_NODATA);
+		assert_int_equal(fg_command(&fe.guest, &flush, sizeof(flush)), PV_GPU_RESP_OK_NODATA);
 	sleep_ms(50);
 	fe_stop(&fe);
 	assert_int_equal(fe_tell(&fe, PV_VHOST_RESET_DEVICE, NULL, 0, -1), 0);
-	pv_loop_call(fe.loop, remove_console, &fe);
+	pv_loop_call(fe.guest.loop, remove_console, &fe);
 	close(pair[1]);
 	fe_close(&fe);
 }
@@ -601,7 +601,7 @@ static void the_window_is_mapped_at_each_start_that_needs_it(void **state)
 	assert_int_equal(config.sizes[0], 0);
 	assert_int_equal(config.sizes[1], WINDOW_BYTES);
 	assert_int_equal(config.sizes[2], 0);
-	assert_true(fe_is_quiet(fe.back, 20));
+	assert_false(fg_wait_readable(fe.back, 20));
 
 	fe_start(&fe);
 	fd = expect_map(&fe);
@@ -614,20 +614,20 @@ static void the_window_is_mapped_at_each_start_that_needs_it(void **state)
 	fe.window_fd = fd;
 	fe_start(&fe);
 	assert_true(becomes_mapped(&fe, true));
-	assert_true(fe_is_quiet(fe.back, 50));
+	assert_false(fg_wait_readable(fe.back, 50));
 
 	/* Reset: it is gone. */
 	fe.window_fd = -1;
 	fe_stop(&fe);
 	assert_int_equal(fe_tell(&fe, PV_VHOST_RESET_DEVICE, NULL, 0, -1), 0);
 	close(fd);
-	fe_forget_rings(&fe);
+	fg_forget_rings(&fe.guest);
 	fe_start(&fe);
 	fd = expect_map(&fe);
 	/* Reset before it is answered: that answer is worth nothing, and the next start asks again. */
 	fe_stop(&fe);
 	assert_int_equal(fe_tell(&fe, PV_VHOST_RESET_DEVICE, NULL, 0, -1), 0);
-	fe_forget_rings(&fe);
+	fg_forget_rings(&fe.guest);
 	fe_start(&fe);
 	fe_answer_back(&fe, PV_VHOST_BACKEND_SHMEM_MAP, 0);
 	close(fd);
@@ -650,7 +650,7 @@ static void a_refused_window_is_no_catastrophe(void **state)
 	fe_start(&fe);
 	close(expect_map(&fe));
 	fe_answer_back(&fe, PV_VHOST_BACKEND_SHMEM_MAP, 1);
-	assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+	assert_int_equal(fg_get_display_info(&fe.guest), PV_GPU_RESP_OK_DISPLAY_INFO);
 	for (int ms = 0; count_complaints() < 2 && ms < 5000; ms++)
 		sleep_ms(1);
 	assert_complained_about("window");
@@ -687,7 +687,7 @@ static void the_back_channel_may_go(void **state)
 	close(fe.back);
 	fe.back = -1;
 	fe_start(&fe);
-	assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+	assert_int_equal(fg_get_display_info(&fe.guest), PV_GPU_RESP_OK_DISPLAY_INFO);
 	fe_close(&fe);
 }
 
@@ -767,14 +767,14 @@ static void make_mistake(const struct mistake *mistake, bool need_reply)
 	if (mistake->moment >= RUNNING)
 		fe_start(&fe);
 	begin(NULL);
-	fe_send(&fe, mistake->request, need_reply ? PV_VHOST_NEED_REPLY : 0, mistake->words, mistake->size, &fe.ram,
-		mistake->with_ram_fd ? 1 : 0);
+	fe_send(&fe, mistake->request, need_reply ? PV_VHOST_NEED_REPLY : 0, mistake->words, mistake->size,
+		&fe.guest.ram, mistake->with_ram_fd ? 1 : 0);
 	if (need_reply && !mistake->closes) {
 		fe_expect(&fe, mistake->request, &answer, sizeof(answer));
 		assert_int_equal(answer, 1);
 		(void)fe_ask_u64(&fe, PV_VHOST_GET_FEATURES);
 		if (mistake->moment == RUNNING)
-			assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+			assert_int_equal(fg_get_display_info(&fe.guest), PV_GPU_RESP_OK_DISPLAY_INFO);
 	} else {
 		assert_int_equal(fe_expect_closed(&fe), PV_ERR_PEER);
 	}
@@ -799,9 +799,9 @@ static void each_mistake_is_named_and_costs_what_it_should(void **state)
 static void rings_outside_memory_are_refused(void **state)
 {
 	(void)state;
-	static const uint64_t offsets[][3] = {{FE_RAM_BYTES - 8, 0, 4096},
-					      {4096, FE_RAM_BYTES - 8, 0},
-					      {4096, 0, FE_RAM_BYTES - 8},
+	static const uint64_t offsets[][3] = {{FG_RAM_BYTES - 8, 0, 4096},
+					      {4096, FG_RAM_BYTES - 8, 0},
+					      {4096, 0, FG_RAM_BYTES - 8},
 					      {1ULL << 40, 0, 4096}};
 
 	for (size_t i = 0; i < PV_ARRAY_LEN(offsets); i++) {
@@ -816,7 +816,7 @@ static void rings_outside_memory_are_refused(void **state)
 		fe_add_ram(&fe);
 		assert_int_equal(fe_tell_ring(&fe, PV_VHOST_SET_VRING_NUM, 0, 64), 0);
 		assert_int_equal(fe_tell(&fe, PV_VHOST_SET_VRING_ADDR, &addr, sizeof(addr), -1), 0);
-		assert_int_equal(fe_tell_u64(&fe, PV_VHOST_SET_VRING_KICK, 0, fe.rings[0].kick), 0);
+		assert_int_equal(fe_tell_u64(&fe, PV_VHOST_SET_VRING_KICK, 0, fe.guest.rings[0].kick), 0);
 		assert_int_equal(fe_tell_ring(&fe, PV_VHOST_SET_VRING_ENABLE, 0, 1), 1);
 		assert_complained_about("lies in no memory region");
 		assert_int_equal(fe_stop_ring(&fe, 0), 0);
@@ -837,11 +837,11 @@ static void a_bad_driver_keeps_the_connection(void **state)
 	fe_set_up_ring(&fe, 0);
 	(void)fe_stop_ring(&fe, 0);
 	assert_int_equal(fe_tell_ring(&fe, PV_VHOST_SET_VRING_NUM, 0, 15), 0);
-	assert_int_equal(fe_tell_u64(&fe, PV_VHOST_SET_VRING_KICK, 0, fe.rings[0].kick), 0);
+	assert_int_equal(fe_tell_u64(&fe, PV_VHOST_SET_VRING_KICK, 0, fe.guest.rings[0].kick), 0);
 	assert_int_equal(fe_tell_ring(&fe, PV_VHOST_SET_VRING_ENABLE, 0, 1), 0);
 	(void)fe_stop_ring(&fe, 0);
 	fe_set_up_ring(&fe, 0);
-	assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+	assert_int_equal(fg_get_display_info(&fe.guest), PV_GPU_RESP_OK_DISPLAY_INFO);
 	fe_close(&fe);
 }
 
@@ -860,10 +860,10 @@ static void slots_are_limited(void **state)
 								   .size_bytes = 4096,
 								   .user_addr = (1ULL << 45) + i * 8192}};
 
-		assert_int_equal(fe_tell(&fe, PV_VHOST_ADD_MEM_REG, &region, sizeof(region), fe.ram), i == max);
+		assert_int_equal(fe_tell(&fe, PV_VHOST_ADD_MEM_REG, &region, sizeof(region), fe.guest.ram), i == max);
 	}
 	assert_complained_about("slots are in use");
-	assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+	assert_int_equal(fg_get_display_info(&fe.guest), PV_GPU_RESP_OK_DISPLAY_INFO);
 	fe_close(&fe);
 }
 
@@ -876,7 +876,7 @@ static void a_region_may_begin_anywhere_in_its_file(void **state)
 
 	fe_open(&fe, &(struct fe_params){0});
 	fe_realize(&fe, ALL);
-	assert_int_equal(fe_tell(&fe, PV_VHOST_ADD_MEM_REG, &region, sizeof(region), fe.ram), 0);
+	assert_int_equal(fe_tell(&fe, PV_VHOST_ADD_MEM_REG, &region, sizeof(region), fe.guest.ram), 0);
 	assert_int_equal(fe_tell(&fe, PV_VHOST_REM_MEM_REG, &region, sizeof(region), -1), 0);
 	fe_close(&fe);
 }
@@ -889,9 +889,9 @@ static void memory_that_is_cut_short_costs_the_connection(void **state)
 	fe_open(&fe, &(struct fe_params){0});
 	fe_realize(&fe, ALL);
 	fe_start(&fe);
-	assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
-	assert_int_equal(ftruncate(fe.ram, 0), 0);
-	fe_kick(&fe, PV_GPU_QUEUE_CONTROL);
+	assert_int_equal(fg_get_display_info(&fe.guest), PV_GPU_RESP_OK_DISPLAY_INFO);
+	assert_int_equal(ftruncate(fe.guest.ram, 0), 0);
+	fg_kick(&fe.guest, PV_GPU_QUEUE_CONTROL);
 	assert_int_equal(fe_expect_closed(&fe), PV_ERR_PEER);
 	assert_complained_about("cut short");
 	fe_close(&fe);
@@ -934,7 +934,8 @@ static void a_front_end_may_leave_at_any_byte(void **state)
 		if (first > 0)
 			assert_true(fe_send_bytes(&fe, &session, first, NULL, 0));
 		if (len > first)
-			assert_true(fe_send_bytes(&fe, (uint8_t *)&session + first, len - first, &fe.rings[0].call, 1));
+			assert_true(
+			    fe_send_bytes(&fe, (uint8_t *)&session + first, len - first, &fe.guest.rings[0].call, 1));
 		shutdown(fe.sock, SHUT_WR);
 		bool whole = len == 0 || len == 20 || len == sizeof(session);
 		assert_int_equal(fe_expect_closed(&fe), whole ? PV_OK : PV_ERR_PEER);
@@ -956,8 +957,8 @@ static void leaving_and_destroying_at_any_stage(void **state)
 			fe_start(&fe);
 		if (stage / 2 >= 3) {
 			for (int n = 0; n < 7; n++)
-				fe_submit(&fe, PV_GPU_QUEUE_CONTROL, &command, sizeof(command));
-			fe_kick(&fe, PV_GPU_QUEUE_CONTROL);
+				fg_submit(&fe.guest, PV_GPU_QUEUE_CONTROL, &command, sizeof(command));
+			fg_kick(&fe.guest, PV_GPU_QUEUE_CONTROL);
 		}
 		if (stage % 2)
 			fe_hang_up(&fe);
@@ -978,7 +979,7 @@ static void leaving_while_the_device_is_busy(void **state)
 	fe_open(&fe, &(struct fe_params){0});
 	fe_realize(&fe, ALL);
 	fe_start(&fe);
-	pv_loop_post(fe.loop, &blocker.task);
+	pv_loop_post(fe.guest.loop, &blocker.task);
 	sem_wait(&blocker.entered);
 	struct pv_vhost_ring_state ring = {0};
 	fe_send(&fe, PV_VHOST_GET_VRING_BASE, 0, &ring, sizeof(ring), NULL, 0);
@@ -1027,7 +1028,7 @@ static void a_flood_floods_its_sender(void **state)
 		assert_true(sent_bytes < 64u << 20);
 	}
 	messages = stats_of(&fe).messages;
-	assert_int_equal(fe_get_display_info(&fe), PV_GPU_RESP_OK_DISPLAY_INFO);
+	assert_int_equal(fg_get_display_info(&fe.guest), PV_GPU_RESP_OK_DISPLAY_INFO);
 	assert_int_equal(stats_of(&fe).messages, messages);
 	/* When it reads, it gets them all. */
 	assert_int_equal(pv_fd_set_nonblocking(fe.sock, false), PV_OK);
