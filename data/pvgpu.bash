@@ -51,8 +51,8 @@ _pvgpu() {
             --control= --name= --keep-listening --log-level= --help'
         ;;
     vtest)
-        words='--socket-path= --fd= --device= --emulate-portability --guest-vram --max-clients= --max-client-memory=
-            --control= --name= --log-level= --help'
+        words='--socket-path= --fd= --device= --emulate-portability --guest-vram --dma-buf --max-clients=
+            --max-client-memory= --control= --name= --log-level= --help'
         ;;
     devices) words='--json --emulate-portability --help' ;;
     status) words='--json --name= --control= --help' ;;

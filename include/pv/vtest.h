@@ -30,6 +30,9 @@ struct pv_vtest_server_params {
 	bool emulate_portability;
 	/* Drivers make their mappable memory before they allocate it, as they do in a virtual machine with a window. */
 	bool use_guest_vram;
+	/* Drivers are told of dma-bufs, which they have in a virtual machine only. Older ones make no swapchain
+	 * without. */
+	bool show_dma_buf;
 	uint32_t max_clients; /* more wait until one leaves. 0: 128 */
 	/* Memory that one client can share with us, in bytes. 0: no limit but the host's. */
 	uint64_t max_client_bytes;

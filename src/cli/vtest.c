@@ -30,6 +30,7 @@ enum {
 	OPT_DEVICE,
 	OPT_PORTABILITY,
 	OPT_GUEST_VRAM,
+	OPT_DMA_BUF,
 	OPT_MAX_CLIENTS,
 	OPT_MAX_CLIENT_MEMORY,
 	OPT_CONTROL,
@@ -38,17 +39,12 @@ enum {
 };
 
 static const struct cli_option known_options[] = {
-    {OPT_SOCKET_PATH, 's', "socket-path", true},
-    {OPT_FD, 'f', "fd", true},
-    {OPT_DEVICE, 'd', "device", true},
-    {OPT_PORTABILITY, 0, "emulate-portability", false},
-    {OPT_GUEST_VRAM, 0, "guest-vram", false},
-    {OPT_MAX_CLIENTS, 0, "max-clients", true},
-    {OPT_MAX_CLIENT_MEMORY, 0, "max-client-memory", true},
-    {OPT_CONTROL, 0, "control", true},
-    {OPT_NAME, 0, "name", true},
-    {OPT_LOG_LEVEL, 0, "log-level", true},
-    {0},
+    {OPT_SOCKET_PATH, 's', "socket-path", true}, {OPT_FD, 'f', "fd", true},
+    {OPT_DEVICE, 'd', "device", true},           {OPT_PORTABILITY, 0, "emulate-portability", false},
+    {OPT_GUEST_VRAM, 0, "guest-vram", false},    {OPT_DMA_BUF, 0, "dma-buf", false},
+    {OPT_MAX_CLIENTS, 0, "max-clients", true},   {OPT_MAX_CLIENT_MEMORY, 0, "max-client-memory", true},
+    {OPT_CONTROL, 0, "control", true},           {OPT_NAME, 0, "name", true},
+    {OPT_LOG_LEVEL, 0, "log-level", true},       {0},
 };
 
 /* Returns an exit code; CLI_OK: go on. */
@@ -76,6 +72,9 @@ static int take_option(const struct cli_command *command, struct options *option
 		return CLI_OK;
 	case OPT_GUEST_VRAM:
 		options->server.use_guest_vram = true;
+		return CLI_OK;
+	case OPT_DMA_BUF:
+		options->server.show_dma_buf = true;
 		return CLI_OK;
 	case OPT_MAX_CLIENTS:
 		if (!cli_parse_number(value, 1000, &number) || number == 0)
@@ -278,6 +277,7 @@ const struct cli_command cli_vtest = {
 	"best\n"
 	"  --emulate-portability      as if the host had MoltenVK: for tests\n"
 	"  --guest-vram               let drivers make mappable memory first, as in a virtual machine: for tests\n"
+	"  --dma-buf                  tell drivers of dma-bufs, as in a virtual machine: for tests\n"
 	"  --max-clients=N            programs served at once, the next ones wait; default 128\n"
 	"  --max-client-memory=SIZE   that one program can share with its GPU; default no limit\n"
 	"  --control=PATH|none        control socket for pvgpu status; default by name\n"

@@ -222,6 +222,7 @@ static enum pv_status choose_device(struct pv_vtest_server *server, const struct
 	const struct pv_venus_host_params host_params = {
 	    .device = params->device,
 	    .emulate_portability = params->emulate_portability,
+	    .dma_buf = params->show_dma_buf,
 	};
 	enum pv_status status = pv_venus_host_create(&host_params, &server->host);
 	const char *why = NULL;

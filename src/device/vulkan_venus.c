@@ -14,7 +14,11 @@ enum pv_status pv_device_vulkan_create(const struct pv_device_renderer_params *p
 				       struct pv_device_vulkan **out_vulkan, const char **out_why)
 {
 	const struct pv_venus_host_params host_params = {
-	    .device = params->vulkan_device, .emulate_portability = params->emulate_portability, .dma_buf = true};
+	    .device = params->vulkan_device,
+	    .emulate_portability = params->emulate_portability,
+	    .dma_buf = true,
+	    .virtual_gpu = true,
+	};
 	struct pv_device_vulkan *vulkan = calloc(1, sizeof(*vulkan));
 	enum pv_status status;
 

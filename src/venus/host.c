@@ -183,6 +183,7 @@ enum pv_status pv_venus_host_create(const struct pv_venus_host_params *params, s
 		device->index = (uint32_t)i;
 		device->emulate_portability = params->emulate_portability;
 		device->dma_buf = params->dma_buf;
+		device->virtual_gpu = params->virtual_gpu;
 		if (params->all && !device->refusal)
 			pv_venus_probe_device(&host->probe, candidates[i].handle, device);
 	}

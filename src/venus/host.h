@@ -25,6 +25,8 @@ struct pv_venus_host_params {
 	 * not told of dma-bufs, and the guest's window system copies.
 	 */
 	bool dma_buf;
+	/* For a virtual machine: a device that runs on a CPU is shown as a virtual GPU. */
+	bool virtual_gpu;
 	/* Look at all devices closely, not just at the chosen one: for a list. */
 	bool all;
 };
@@ -59,7 +61,7 @@ struct pv_venus_host_device {
 	/* Of the guest driver's own extensions (host_probe.h) those that the host has: static names. */
 	const char *guests_own[PV_VENUS_MAX_GUESTS_OWN];
 	uint32_t nr_guests_own;
-	bool emulate_portability, dma_buf; /* as in the params */
+	bool emulate_portability, dma_buf, virtual_gpu; /* as in the params */
 	/* Which one of several alike: the driver's list is in the same order for each instance. */
 	uint32_t nr_alike_before;
 };

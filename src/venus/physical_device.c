@@ -90,7 +90,7 @@ void pv_venus_handle_vkEnumerateDeviceExtensionProperties(
 static void show_properties(const struct pv_venus_host_device *host, VkPhysicalDeviceProperties *properties)
 {
 	properties->apiVersion = host->api_version;
-	if (host->dma_buf && properties->deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU)
+	if (host->virtual_gpu && properties->deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU)
 		properties->deviceType = VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU;
 }
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from conftest import ALL
+from conftest import ALL, Servers
 from rig import drivers
 
 TOLERANCE = 0.001  # the share of pixels that may differ
@@ -44,11 +44,18 @@ def still():
 @pytest.fixture(scope="module")
 def client(mesa, client):
     """
-    Mesa 25.0 takes no venus device for a software renderer, so that its swapchains want DRI3 of the X server, which Xvfb
-    has not; 26.1 looks at what is behind the device.
+    Mesa 25.0 has swapchains only where memory can be exported as dma-bufs, and then wants DRI3 of the X server, which Xvfb
+    has not. 26.1 copies pictures itself where the renderer has no dma-bufs.
     """
     extra = {"MESA_VK_WSI_DEBUG": "sw"} if mesa == "25.0" else {}
     return lambda server: {**client(server), **extra}
+
+
+@pytest.fixture(scope="module")
+def server(mesa, tmp_path_factory):
+    started = Servers(tmp_path_factory.mktemp("server"))
+    yield started(*(["--dma-buf"] if mesa == "25.0" else []))
+    started.stop()
 
 
 @pytest.fixture
