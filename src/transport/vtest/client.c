@@ -280,10 +280,11 @@ static enum pv_status run_message(struct pv_vtest_client *client)
 static enum pv_status work_off(struct pv_vtest_client *client)
 {
 	size_t nr_messages = 0, nr_bytes = 0;
-	enum pv_status status = PV_OK;
+	bool may_have_more = true;
 
 	for (;;) {
-		status = flush(client);
+		enum pv_status status = flush(client);
+
 		if (status != PV_OK)
 			return status == PV_PENDING ? PV_OK : status;
 		if (!may_begin(client))
@@ -295,9 +296,14 @@ static enum pv_status work_off(struct pv_vtest_client *client)
 		status = run_message(client);
 		nr_messages++;
 		if (status == PV_PENDING && !client->waiting) {
+			/* The last read did not fill the buffer: asking again would cost a system call for nothing. If
+			 * there is more after all, the loop says so. */
+			if (!may_have_more)
+				return PV_OK;
 			status = receive(client, &nr_bytes);
 			if (status == PV_PENDING)
 				return PV_OK;
+			may_have_more = client->in_end == client->in_size;
 		}
 		if (status != PV_OK && status != PV_PENDING)
 			return status;
