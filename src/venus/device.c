@@ -19,8 +19,8 @@ static const char module[] = "venus";
 
 #define MAX_QUEUES_PER_FAMILY 256
 
-/* Extensions of our own: VK_EXT_external_memory_host, VK_KHR_portability_subset, VK_KHR_external_semaphore_fd. */
-#define MAX_OWN_EXTENSIONS 3
+/* Extensions that guests do not ask for: see host_names(). */
+#define MAX_OWN_EXTENSIONS 4
 
 /* ---- Creation ---- */
 
@@ -75,6 +75,8 @@ static const char **host_names(struct pv_venus_decoder *d, const VkDeviceCreateI
 		names[used++] = VK_KHR_PORTABILITY_SUBSET_EXTENSION_NAME;
 	if (host->imports_sync_fd)
 		names[used++] = VK_KHR_EXTERNAL_SEMAPHORE_FD_EXTENSION_NAME;
+	if (host->zeroes_memory)
+		names[used++] = "VK_EXT_zero_initialize_device_memory";
 	*out_count = used;
 	return names;
 }
@@ -104,6 +106,11 @@ static VkResult create_host_device(struct pv_venus_decoder *d, VkPhysicalDevice 
 	const struct pv_venus_host_device *host = context->host_device;
 	VkPhysicalDevicePortabilitySubsetFeaturesKHR subset = {
 	    .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PORTABILITY_SUBSET_FEATURES_KHR};
+#ifdef VK_EXT_zero_initialize_device_memory
+	VkPhysicalDeviceZeroInitializeDeviceMemoryFeaturesEXT zero = {
+	    .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ZERO_INITIALIZE_DEVICE_MEMORY_FEATURES_EXT,
+	    .zeroInitializeDeviceMemory = VK_TRUE};
+#endif
 	VkDeviceCreateInfo info = *guests;
 	VkDeviceGroupDeviceCreateInfo *group;
 	VkResult result;
@@ -128,6 +135,10 @@ static VkResult create_host_device(struct pv_venus_decoder *d, VkPhysicalDevice 
 		subset.pNext = NULL;
 		pv_venus_chain_push(&info, &subset);
 	}
+#ifdef VK_EXT_zero_initialize_device_memory
+	if (host->zeroes_memory)
+		pv_venus_chain_push(&info, &zero);
+#endif
 	return context->instance_fn.CreateDevice(physical_device, &info, NULL, out);
 }
 

@@ -224,7 +224,7 @@ void pv_venus_host_destroy(struct pv_venus_host *host)
 {
 	if (!host)
 		return;
-	for (size_t i = 0; i < host->nr_devices; i++)
+	for (size_t i = 0; host->devices && i < host->nr_devices; i++)
 		finish_device(&host->devices[i]);
 	free(host->devices);
 	pv_venus_probe_finish(&host->probe);

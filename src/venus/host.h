@@ -58,6 +58,7 @@ struct pv_venus_host_device {
 	uint64_t import_alignment; /* of address and size: driver, host page and guest page */
 	bool portability_subset;   /* VK_KHR_portability_subset must be enabled */
 	bool imports_sync_fd;      /* semaphores take sync files, of which -1 is a signalled one */
+	bool zeroes_memory;        /* the driver's own memory can be had zeroed: nothing of one guest for another */
 	/* Of the guest driver's own extensions (host_probe.h) those that the host has: static names. */
 	const char *guests_own[PV_VENUS_MAX_GUESTS_OWN];
 	uint32_t nr_guests_own;

@@ -64,6 +64,7 @@ enum pv_status pv_venus_probe_init(struct pv_venus_probe *probe)
 	LOAD(destroy_instance, vkDestroyInstance);
 	LOAD(list, vkEnumeratePhysicalDevices);
 	LOAD(get_properties, vkGetPhysicalDeviceProperties2);
+	LOAD(get_features, vkGetPhysicalDeviceFeatures2);
 	LOAD(get_memory, vkGetPhysicalDeviceMemoryProperties);
 	LOAD(get_semaphore, vkGetPhysicalDeviceExternalSemaphoreProperties);
 	LOAD(get_queue_families, vkGetPhysicalDeviceQueueFamilyProperties);
@@ -280,6 +281,22 @@ static bool imports_sync_fd(const struct pv_venus_probe *probe, VkPhysicalDevice
 	return properties.externalSemaphoreFeatures & VK_EXTERNAL_SEMAPHORE_FEATURE_IMPORTABLE_BIT;
 }
 
+/* VK_EXT_zero_initialize_device_memory. */
+static bool zeroes_memory(const struct pv_venus_probe *probe, VkPhysicalDevice handle)
+{
+#ifdef VK_EXT_zero_initialize_device_memory
+	VkPhysicalDeviceZeroInitializeDeviceMemoryFeaturesEXT zero = {
+	    .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ZERO_INITIALIZE_DEVICE_MEMORY_FEATURES_EXT};
+	VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &zero};
+
+	probe->get_features(handle, &features);
+	return zero.zeroInitializeDeviceMemory;
+#else
+	(void)probe, (void)handle;
+	return false;
+#endif
+}
+
 static bool read_lists(const struct pv_venus_probe *probe, VkPhysicalDevice handle, struct pv_venus_host_device *device)
 {
 	uint32_t count, nr_families = 0;
@@ -292,6 +309,9 @@ static bool read_lists(const struct pv_venus_probe *probe, VkPhysicalDevice hand
 	device->imports_sync_fd = !device->emulate_portability &&
 				  has(extensions, count, VK_KHR_EXTERNAL_SEMAPHORE_FD_EXTENSION_NAME) &&
 				  imports_sync_fd(probe, handle);
+	device->zeroes_memory = !device->emulate_portability &&
+				has(extensions, count, "VK_EXT_zero_initialize_device_memory") &&
+				zeroes_memory(probe, handle);
 	for (size_t i = 0; i < PV_ARRAY_LEN(guests_own_extensions); i++)
 		if (has(extensions, count, guests_own_extensions[i]))
 			device->guests_own[device->nr_guests_own++] = guests_own_extensions[i];

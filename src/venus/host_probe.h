@@ -11,6 +11,7 @@ struct pv_venus_probe {
 	PFN_vkDestroyInstance destroy_instance;
 	PFN_vkEnumeratePhysicalDevices list;
 	PFN_vkGetPhysicalDeviceProperties2 get_properties;
+	PFN_vkGetPhysicalDeviceFeatures2 get_features;
 	PFN_vkGetPhysicalDeviceMemoryProperties get_memory;
 	PFN_vkGetPhysicalDeviceQueueFamilyProperties get_queue_families;
 	PFN_vkGetPhysicalDeviceExternalSemaphoreProperties get_semaphore;

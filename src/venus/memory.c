@@ -123,6 +123,27 @@ static VkResult choose_pages(struct pv_venus_decoder *d, VkMemoryAllocateInfo *i
 		    : new_pages(host, info->memoryTypeIndex, info->allocationSize, out);
 }
 
+/* Memory of the driver's own may have been another guest's: it is to be zeroed where the driver can. */
+static void ask_for_zeroes(const struct pv_venus_host_device *host, VkMemoryAllocateInfo *info,
+			   VkMemoryAllocateFlagsInfo *ours)
+{
+#ifdef VK_EXT_zero_initialize_device_memory
+	VkMemoryAllocateFlagsInfo *flags;
+
+	if (!host->zeroes_memory)
+		return;
+	flags = pv_venus_chain_find(info->pNext, VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO);
+	if (!flags) {
+		*ours = (VkMemoryAllocateFlagsInfo){.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO};
+		pv_venus_chain_push(info, ours);
+		flags = ours;
+	}
+	flags->flags |= VK_MEMORY_ALLOCATE_ZERO_INITIALIZE_BIT_EXT;
+#else
+	(void)host, (void)info, (void)ours;
+#endif
+}
+
 void pv_venus_handle_vkAllocateMemory(struct pv_venus_decoder *d, struct pv_venus_args_vkAllocateMemory *args)
 {
 	struct pv_venus_device *device = pv_venus_device_of(args->device_object);
@@ -131,6 +152,7 @@ void pv_venus_handle_vkAllocateMemory(struct pv_venus_decoder *d, struct pv_venu
 	    .sType = VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT,
 	    .handleType = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT,
 	};
+	VkMemoryAllocateFlagsInfo flags;
 	struct pv_venus_resource *resource = NULL;
 	VkDeviceMemory made = VK_NULL_HANDLE;
 
@@ -148,6 +170,8 @@ void pv_venus_handle_vkAllocateMemory(struct pv_venus_decoder *d, struct pv_venu
 	if (resource) {
 		import.pHostPointer = resource->bytes;
 		pv_venus_chain_push(&info, &import);
+	} else {
+		ask_for_zeroes(device->host, &info, &flags);
 	}
 	if (args->ret == VK_SUCCESS)
 		args->ret = device->fn.AllocateMemory(args->device, &info, NULL, &made);
