@@ -25,8 +25,8 @@ void pv_venus_handle_vkCreateFence(struct pv_venus_decoder *d, struct pv_venus_a
 	(void)pv_venus_chain_take(args->pCreateInfo, VK_STRUCTURE_TYPE_EXPORT_FENCE_CREATE_INFO);
 	args->ret = device->fn.CreateFence(args->device, args->pCreateInfo, NULL, &made);
 	if (pv_venus_created(d, PV_VENUS_FENCE, args->pFence_id, PV_VENUS_HANDLE(made), args->ret, args->device_object))
-		*args->pFence = made;
-	else if (made)
+		*args->pFence = args->ret == VK_SUCCESS ? made : VK_NULL_HANDLE;
+	else if (args->ret == VK_SUCCESS)
 		device->fn.DestroyFence(args->device, made, NULL);
 }
 
@@ -45,8 +45,8 @@ void pv_venus_handle_vkCreateSemaphore(struct pv_venus_decoder *d, struct pv_ven
 	args->ret = device->fn.CreateSemaphore(args->device, args->pCreateInfo, NULL, &made);
 	if (pv_venus_created_with(d, PV_VENUS_SEMAPHORE, args->pSemaphore_id, PV_VENUS_HANDLE(made), args->ret,
 				  args->device_object, timeline ? PV_VENUS_TIMELINE_SEMAPHORE : NULL))
-		*args->pSemaphore = made;
-	else if (made)
+		*args->pSemaphore = args->ret == VK_SUCCESS ? made : VK_NULL_HANDLE;
+	else if (args->ret == VK_SUCCESS)
 		device->fn.DestroySemaphore(args->device, made, NULL);
 }
 
