@@ -30,8 +30,10 @@
 #define MAX_BUFFER_BYTES (16u << 20)
 #define WAITER           (UINT64_C(1) << 32)
 
-#define SPIN_MIN_NS  UINT64_C(2000)
-#define SPIN_MAX_NS  UINT64_C(50000)
+/* Short: with few CPUs the host's driver, or the guest itself, waits for ours. Yielding is as quick where it is free.
+ */
+#define SPIN_MIN_NS  UINT64_C(500)
+#define SPIN_MAX_NS  UINT64_C(3000)
 #define YIELD_NS     UINT64_C(100000)
 #define SLEEP_MIN_NS UINT64_C(10000)
 #define SLEEP_MAX_NS UINT64_C(10000000)
