@@ -14,8 +14,10 @@ static void fix_barriers(const VkBufferMemoryBarrier *buffers, uint32_t nr_buffe
 
 	for (uint32_t i = 0; i < nr_buffers; i++)
 		pv_venus_barrier_fix(&buffer[i].srcQueueFamilyIndex, &buffer[i].dstQueueFamilyIndex);
-	for (uint32_t i = 0; i < nr_images; i++)
+	for (uint32_t i = 0; i < nr_images; i++) {
 		pv_venus_barrier_fix(&image[i].srcQueueFamilyIndex, &image[i].dstQueueFamilyIndex);
+		pv_venus_barrier_fix_layout(&image[i].oldLayout);
+	}
 }
 
 static void fix_dependency(const VkDependencyInfo *info)
@@ -25,8 +27,10 @@ static void fix_dependency(const VkDependencyInfo *info)
 
 	for (uint32_t i = 0; i < info->bufferMemoryBarrierCount; i++)
 		pv_venus_barrier_fix(&buffer[i].srcQueueFamilyIndex, &buffer[i].dstQueueFamilyIndex);
-	for (uint32_t i = 0; i < info->imageMemoryBarrierCount; i++)
+	for (uint32_t i = 0; i < info->imageMemoryBarrierCount; i++) {
 		pv_venus_barrier_fix(&image[i].srcQueueFamilyIndex, &image[i].dstQueueFamilyIndex);
+		pv_venus_barrier_fix_layout(&image[i].oldLayout);
+	}
 }
 
 void pv_venus_handle_vkCmdPipelineBarrier(struct pv_venus_decoder *d, struct pv_venus_args_vkCmdPipelineBarrier *args)

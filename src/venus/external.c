@@ -166,16 +166,13 @@ VkResult pv_venus_adapt_image(struct pv_venus_decoder *d, VkPhysicalDevice physi
 		info->tiling = VK_IMAGE_TILING_LINEAR;
 		traits |= PV_VENUS_TRAIT_MODIFIER;
 	}
-	/*
-	 * Vulkan wants external images to start undefined. So a preinitialized one (linear, filled by the CPU first) is
-	 * the one kind that is bound to memory of another kind than it was made for: validation layers say so.
-	 */
-	if (info->initialLayout == VK_IMAGE_LAYOUT_UNDEFINED &&
-	    (info->tiling == VK_IMAGE_TILING_LINEAR || all_is_importable(d->context->host_device)) &&
+	if ((info->tiling == VK_IMAGE_TILING_LINEAR || all_is_importable(d->context->host_device)) &&
 	    image_takes_import(d->context, physical_device, info)) {
 		*ours = (VkExternalMemoryImageCreateInfo){.sType = VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_IMAGE_CREATE_INFO,
 							  .handleTypes = OUR_HANDLE};
 		pv_venus_chain_push(info, ours);
+		/* Vulkan wants external images to start so: see barrier.h. */
+		info->initialLayout = VK_IMAGE_LAYOUT_UNDEFINED;
 	}
 	*out_traits = traits;
 	return VK_SUCCESS;

@@ -285,16 +285,26 @@ static bool imports_sync_fd(const struct pv_venus_probe *probe, VkPhysicalDevice
 static bool zeroes_memory(const struct pv_venus_probe *probe, VkPhysicalDevice handle)
 {
 #ifdef VK_EXT_zero_initialize_device_memory
+	uint32_t count;
+	VkExtensionProperties *extensions = host_extensions(probe, handle, &count);
+	bool offered = extensions && has(extensions, count, VK_EXT_ZERO_INITIALIZE_DEVICE_MEMORY_EXTENSION_NAME);
 	VkPhysicalDeviceZeroInitializeDeviceMemoryFeaturesEXT zero = {
 	    .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ZERO_INITIALIZE_DEVICE_MEMORY_FEATURES_EXT};
 	VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &zero};
 
-	probe->get_features(handle, &features);
-	return zero.zeroInitializeDeviceMemory;
+	free(extensions);
+	if (offered)
+		probe->get_features(handle, &features);
+	return offered && zero.zeroInitializeDeviceMemory;
 #else
 	(void)probe, (void)handle;
 	return false;
 #endif
+}
+
+static bool all_is_importable(const struct pv_venus_host_device *device)
+{
+	return device->importable_types == (UINT64_C(1) << device->memory.memoryTypeCount) - 1;
 }
 
 static bool read_lists(const struct pv_venus_probe *probe, VkPhysicalDevice handle, struct pv_venus_host_device *device)
@@ -309,9 +319,6 @@ static bool read_lists(const struct pv_venus_probe *probe, VkPhysicalDevice hand
 	device->imports_sync_fd = !device->emulate_portability &&
 				  has(extensions, count, VK_KHR_EXTERNAL_SEMAPHORE_FD_EXTENSION_NAME) &&
 				  imports_sync_fd(probe, handle);
-	device->zeroes_memory = !device->emulate_portability &&
-				has(extensions, count, "VK_EXT_zero_initialize_device_memory") &&
-				zeroes_memory(probe, handle);
 	for (size_t i = 0; i < PV_ARRAY_LEN(guests_own_extensions); i++)
 		if (has(extensions, count, guests_own_extensions[i]))
 			device->guests_own[device->nr_guests_own++] = guests_own_extensions[i];
@@ -372,6 +379,9 @@ void pv_venus_probe_device(const struct pv_venus_probe *probe, VkPhysicalDevice 
 	    max_u64(max_u64(import.minImportedHostPointerAlignment, pv_page_bytes()), GUEST_PAGE_BYTES);
 	probe->get_memory(handle, &device->memory);
 	pv_venus_probe_filter_memory(&device->memory, device->importable_types);
+	/* Not where all memory is ours, which comes zeroed. */
+	device->zeroes_memory =
+	    !device->emulate_portability && !all_is_importable(device) && zeroes_memory(probe, handle);
 	if (!can_share(device))
 		device->refusal = "none of its memory types takes memory that is shared with a guest";
 }

@@ -190,6 +190,18 @@ static void test_barriers(void **state)
 	assert_families(VK_QUEUE_FAMILY_FOREIGN_EXT, VK_QUEUE_FAMILY_EXTERNAL, ignored, ignored);
 }
 
+static void test_preinitialized_images(void **state)
+{
+	VkImageLayout layout = VK_IMAGE_LAYOUT_PREINITIALIZED;
+
+	(void)state;
+	pv_venus_barrier_fix_layout(&layout);
+	assert_int_equal(layout, VK_IMAGE_LAYOUT_UNDEFINED);
+	layout = VK_IMAGE_LAYOUT_GENERAL;
+	pv_venus_barrier_fix_layout(&layout);
+	assert_int_equal(layout, VK_IMAGE_LAYOUT_GENERAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -201,6 +213,7 @@ int main(void)
 	    cmocka_unit_test(test_portability_masks_features),
 	    cmocka_unit_test(test_chains),
 	    cmocka_unit_test(test_barriers),
+	    cmocka_unit_test(test_preinitialized_images),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
