@@ -18,6 +18,7 @@
 static const char module[] = "venus";
 
 #define MAX_QUEUES_PER_FAMILY 256
+#define MAX_QUEUE_INFOS       64
 
 /* Extensions that guests do not ask for: see host_names(). */
 #define MAX_OWN_EXTENSIONS 4
@@ -81,20 +82,26 @@ static const char **host_names(struct pv_venus_decoder *d, const VkDeviceCreateI
 	return names;
 }
 
-/* More queues than a family has is for the guest's driver to prevent. */
+/* More queues than a family has, of all flags together, is for the guest's driver to prevent. */
 static bool queues_are_possible(const struct pv_venus_host_device *host, const VkDeviceCreateInfo *info)
 {
 	for (uint32_t i = 0; i < info->queueCreateInfoCount; i++) {
 		const VkDeviceQueueCreateInfo *queues = &info->pQueueCreateInfos[i];
+		uint64_t sum = 0;
 
-		if (queues->queueFamilyIndex >= host->nr_queue_families ||
-		    queues->queueCount > host->queue_families[queues->queueFamilyIndex].queueCount ||
-		    queues->queueCount > MAX_QUEUES_PER_FAMILY)
+		if (queues->queueFamilyIndex >= host->nr_queue_families || i >= MAX_QUEUE_INFOS)
 			return false;
-		for (uint32_t k = 0; k < i; k++)
-			if (info->pQueueCreateInfos[k].queueFamilyIndex == queues->queueFamilyIndex &&
-			    info->pQueueCreateInfos[k].flags == queues->flags)
+		for (uint32_t k = 0; k <= i; k++) {
+			const VkDeviceQueueCreateInfo *other = &info->pQueueCreateInfos[k];
+
+			if (other->queueFamilyIndex != queues->queueFamilyIndex)
+				continue;
+			if (k < i && other->flags == queues->flags)
 				return false;
+			sum += other->queueCount;
+		}
+		if (sum > host->queue_families[queues->queueFamilyIndex].queueCount || sum > MAX_QUEUES_PER_FAMILY)
+			return false;
 	}
 	return true;
 }

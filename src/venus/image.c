@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "venus/chain.h"
 #include "venus/external.h"
+#include "venus/formats.h"
 #include "venus/host.h"
 
 /* Where the host puts plane `plane` of a linear image. */
@@ -20,7 +21,9 @@ static VkSubresourceLayout plane_layout(const struct pv_venus_device *device, Vk
 static bool has_given_layout(const struct pv_venus_device *device, VkImage image, uintptr_t traits,
 			     const VkImageDrmFormatModifierExplicitCreateInfoEXT *given)
 {
-	for (uint32_t i = 0; i < given->drmFormatModifierPlaneCount && i < 3; i++) {
+	if (given->drmFormatModifierPlaneCount != pv_venus_format_planes(PV_VENUS_TRAIT_FORMAT(traits)))
+		return false;
+	for (uint32_t i = 0; i < given->drmFormatModifierPlaneCount; i++) {
 		VkSubresourceLayout layout = plane_layout(device, image, traits, i);
 
 		if (layout.offset != given->pPlaneLayouts[i].offset ||

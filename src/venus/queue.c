@@ -23,6 +23,14 @@ static struct pv_venus_queue *new_queue(struct pv_venus_context *context)
 	return queue;
 }
 
+static void keep_queue(struct pv_venus_context *context, struct pv_venus_queue **list, struct pv_venus_queue *queue)
+{
+	pv_mutex_lock(&context->vulkan_lock);
+	queue->next = *list;
+	*list = queue;
+	pv_mutex_unlock(&context->vulkan_lock);
+}
+
 enum pv_status pv_venus_queues_create(struct pv_venus_device *device, const VkDeviceCreateInfo *info)
 {
 	for (uint32_t i = 0; i < info->queueCreateInfoCount; i++) {
@@ -42,9 +50,11 @@ enum pv_status pv_venus_queues_create(struct pv_venus_device *device, const VkDe
 			queue->index = k;
 			queue->taken = false;
 			queue->timeline = NULL;
+			queue->handle = VK_NULL_HANDLE;
 			device->fn.GetDeviceQueue2(device->handle, &which, &queue->handle);
-			queue->next = device->queues;
-			device->queues = queue;
+			/* There is none for flags that the driver does not know: then the guest may not ask for it. */
+			keep_queue(device->context, queue->handle ? &device->queues : &device->context->free_queues,
+				   queue);
 		}
 	}
 	return PV_OK;
@@ -64,11 +74,8 @@ void pv_venus_queues_destroy(struct pv_venus_device *device)
 		pv_mutex_unlock(&queue->lock);
 		pv_venus_timeline_destroy(timeline);
 
-		pv_mutex_lock(&context->vulkan_lock);
 		device->queues = queue->next;
-		queue->next = context->free_queues;
-		context->free_queues = queue;
-		pv_mutex_unlock(&context->vulkan_lock);
+		keep_queue(context, &context->free_queues, queue);
 	}
 }
 
