@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A driver that does nothing, for tests of the codec: null_functions.c, behind src/venus/null_driver.h."""
+"""A driver that does nothing, for tests of the codec: null_functions.c, behind src/venus/null_driver.h.
+
+With PV_VENUS_NULL_HOST it is only that, for tests of the handlers; without, it takes their place as well.
+"""
 
 import headers
 import protocol
@@ -210,16 +213,17 @@ def functions_c(codec):
             "#include \"venus/generated/internal.h\"\n"]
     lines, instance, device = [], [], []
     for command in codec.commands:
-        if command.name in protocol.HANDLERS:
-            if command.name not in BY_HAND:
-                lines += handler(codec, command)
+        name, first = command.name, command.command.params[0].type
+        own = name in protocol.HANDLERS
+        if own and name not in BY_HAND:
+            lines += ["#ifndef PV_VENUS_NULL_HOST", *handler(codec, command), "#endif", ""]
+        if own and (name.endswith("MESA") or name in protocol.GLOBAL_FUNCTIONS):
             continue
-        lines += stub(codec, command)
-        first = command.command.params[0].type
-        (instance if first in ("VkInstance", "VkPhysicalDevice") else device).append(command.name)
+        lines += ["#ifdef PV_VENUS_NULL_HOST", *stub(codec, command), "#endif", ""] if own else stub(codec, command)
+        (instance if first in ("VkInstance", "VkPhysicalDevice") else device).append((name, own))
     for table, names in (("instance", instance), ("device", device)):
         lines += [f"void pv_venus_null_{table}_functions(struct pv_venus_{table}_functions *fn)", "{", "\tmemset(fn, 0, sizeof(*fn));"]
-        lines += [f"\tfn->{name[2:]} = null_{name};" for name in names]
-        lines += ["}", ""]
+        lines += [f"\tfn->{name[2:]} = null_{name};" for name, own in names if not own]
+        lines += ["#ifdef PV_VENUS_NULL_HOST", *[f"\tfn->{name[2:]} = null_{name};" for name, own in names if own], "#endif", "}", ""]
     # Last, when it is known which are called.
     return "\n".join(head + struct_fillers(codec) + lines)

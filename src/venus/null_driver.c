@@ -103,6 +103,7 @@ bool pv_venus_null_fill_head(struct pv_venus_decoder *d, uint32_t stype, void *n
 	return !d->failed;
 }
 
+#ifndef PV_VENUS_NULL_HOST
 static void remove_with_children(struct pv_venus_object *object)
 {
 	struct pv_venus_object_table *table = pv_venus_null.context.objects;
@@ -254,3 +255,4 @@ void pv_venus_handle_vkResetDescriptorPool(struct pv_venus_decoder *d, struct pv
 		;
 	args->ret = VK_SUCCESS;
 }
+#endif

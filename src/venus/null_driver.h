@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * For tests and measurements of the codec: a context without a host. Every function of Vulkan does nothing and
- * succeeds; it takes the place of our own handlers too, so nothing that defines those may be linked with it.
+ * succeeds; it takes the place of our own handlers too, so nothing that defines those may be linked with it. Built
+ * with PV_VENUS_NULL_HOST it leaves those alone.
  */
 #ifndef PV_VENUS_NULL_DRIVER_H
 #define PV_VENUS_NULL_DRIVER_H

@@ -168,6 +168,10 @@ void pv_venus_handle_vkFreeDescriptorSets(struct pv_venus_decoder *d, struct pv_
 
 void pv_venus_handle_vkResetDescriptorPool(struct pv_venus_decoder *d, struct pv_venus_args_vkResetDescriptorPool *args)
 {
+	if (!args->descriptorPool_object) {
+		pv_venus_fail(d, "vkResetDescriptorPool.descriptorPool", "there is none", 0);
+		return;
+	}
 	drop_children(d, args->descriptorPool_object);
 	args->ret = pv_venus_device_of(args->device_object)
 			->fn.ResetDescriptorPool(args->device, args->descriptorPool, args->flags);

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Seeds for the fuzzers: valid inputs, from which mutation gets further than from nothing.
 
-    make_corpus.py TARGET DIRECTORY    writes the seeds of one target (virtq, gpu, vtest, vfio-user, venus-codec) there
+    make_corpus.py TARGET DIRECTORY    writes the seeds of one target (see SEEDS) there
 
 Targets without seeds of their own are fine: nothing is written then.
 """
@@ -166,7 +166,7 @@ def vtest_seeds():
 
 
 SEEDS = {"virtq": virtq_seeds, "gpu": gpu_seeds, "vtest": vtest_seeds,
-         "vfio-user": vfio_user_seeds, "venus-codec": venus_codec_seeds}
+         "vfio-user": vfio_user_seeds, "venus-codec": venus_codec_seeds, "venus-handlers": venus_codec_seeds}
 
 
 def main():
