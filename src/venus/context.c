@@ -164,3 +164,19 @@ struct pv_venus_resource *pv_venus_context_resource(struct pv_venus_context *con
 	pv_mutex_unlock(&context->resources_lock);
 	return resource;
 }
+
+struct pv_venus_resource *pv_venus_shared_range(struct pv_venus_decoder *decoder, uint32_t id, uint64_t offset,
+						uint64_t size, const char *what)
+{
+	struct pv_venus_resource *resource = pv_venus_context_resource(decoder->context, id);
+
+	if (resource && resource->bytes && resource->kind == PV_VENUS_RESOURCE_SHM &&
+	    pv_range_fits(offset, size, resource->size_bytes))
+		return resource;
+	if (resource && resource->bytes && resource->kind == PV_VENUS_RESOURCE_SHM)
+		pv_venus_fail(decoder, what, "its range is not inside the resource", offset);
+	else
+		pv_venus_fail(decoder, what, "its resource is no shared memory of the context", id);
+	pv_venus_resource_unref(resource);
+	return NULL;
+}

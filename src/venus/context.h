@@ -126,6 +126,13 @@ void pv_venus_context_release_vulkan(struct pv_venus_context *context);
 struct pv_venus_resource *pv_venus_context_resource(struct pv_venus_context *context, uint32_t id);
 
 /*
+ * The stream's thread: a counted reference to shared memory that `offset` and `size` lie in. NULL: there is none, or
+ * they do not, and the stream has failed. `what`: the struct's name, as in "VkRingCreateInfoMESA".
+ */
+struct pv_venus_resource *pv_venus_shared_range(struct pv_venus_decoder *decoder, uint32_t id, uint64_t offset,
+						uint64_t size, const char *what);
+
+/*
  * Any thread: whoever waits for long (a fence, a semaphore) does it in slices and asks this in between: the wait's ring
  * is being destroyed, or the context is lost. The command then ends, no matter how.
  */

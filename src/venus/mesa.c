@@ -36,20 +36,11 @@ void pv_venus_handle_vkSetReplyCommandStreamMESA(struct pv_venus_decoder *d,
 						 struct pv_venus_args_vkSetReplyCommandStreamMESA *args)
 {
 	const VkCommandStreamDescriptionMESA *stream = args->pStream;
-	struct pv_venus_resource *resource = pv_venus_context_resource(d->context, stream->resourceId);
+	struct pv_venus_resource *resource = pv_venus_shared_range(d, stream->resourceId, stream->offset, stream->size,
+								   "VkCommandStreamDescriptionMESA");
 
-	if (!resource || !resource->bytes || resource->kind != PV_VENUS_RESOURCE_SHM) {
-		pv_venus_fail(d, "VkCommandStreamDescriptionMESA.resourceId", "it is no shared memory of the context",
-			      stream->resourceId);
-		pv_venus_resource_unref(resource);
+	if (!resource)
 		return;
-	}
-	if (!pv_range_fits(stream->offset, stream->size, resource->size_bytes)) {
-		pv_venus_fail(d, "VkCommandStreamDescriptionMESA.offset", "the range is not inside the resource",
-			      stream->offset);
-		pv_venus_resource_unref(resource);
-		return;
-	}
 	pv_venus_resource_unref(d->reply.resource);
 	d->reply = (struct pv_venus_reply){
 	    .begin = resource->bytes + stream->offset,
@@ -79,29 +70,30 @@ void pv_venus_handle_vkSeekReplyCommandStreamMESA(struct pv_venus_decoder *d,
 static const uint8_t *copy_nested(struct pv_venus_decoder *d, const VkCommandStreamDescriptionMESA *stream)
 {
 	struct pv_venus_ring *ring = d->ring;
-	struct pv_venus_resource *resource = pv_venus_context_resource(d->context, stream->resourceId);
+	struct pv_venus_resource *resource;
 
-	if (!resource || !resource->bytes || resource->kind != PV_VENUS_RESOURCE_SHM)
-		pv_venus_fail(d, "VkCommandStreamDescriptionMESA.resourceId", "it is no shared memory of the context",
-			      stream->resourceId);
-	else if (!pv_range_fits(stream->offset, stream->size, resource->size_bytes))
-		pv_venus_fail(d, "VkCommandStreamDescriptionMESA.offset", "the range is not inside the resource",
-			      stream->offset);
-	else if (stream->size > MAX_NESTED_BYTES)
+	if (stream->size > MAX_NESTED_BYTES) {
 		pv_venus_fail(d, "VkCommandStreamDescriptionMESA.size", "it is too large", stream->size);
-	if (!d->failed && ring->nested_bytes < stream->size) {
+		return NULL;
+	}
+	if (ring->nested_bytes < stream->size) {
 		uint64_t room = stream->size < UINT64_C(64) << 10 ? UINT64_C(64) << 10 : stream->size * 3 / 2;
 
 		free(ring->nested_commands);
 		ring->nested_commands = malloc(room);
 		ring->nested_bytes = ring->nested_commands ? room : 0;
-		if (!ring->nested_commands)
-			pv_venus_fail(d, "VkCommandStreamDescriptionMESA.size", "the host has no memory", room);
 	}
-	if (!d->failed)
-		memcpy(ring->nested_commands, resource->bytes + stream->offset, stream->size);
+	if (!ring->nested_commands) {
+		pv_venus_fail(d, "VkCommandStreamDescriptionMESA.size", "the host has no memory", stream->size);
+		return NULL;
+	}
+	resource = pv_venus_shared_range(d, stream->resourceId, stream->offset, stream->size,
+					 "VkCommandStreamDescriptionMESA");
+	if (!resource)
+		return NULL;
+	memcpy(ring->nested_commands, resource->bytes + stream->offset, stream->size);
 	pv_venus_resource_unref(resource);
-	return d->failed ? NULL : ring->nested_commands;
+	return ring->nested_commands;
 }
 
 static void execute_nested(struct pv_venus_decoder *d, const uint8_t *commands, size_t len)

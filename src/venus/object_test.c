@@ -41,21 +41,21 @@ static void what_is_added_is_found_until_removed(void **state)
 {
 	(void)state;
 	/* Past several growths; ids dense, like addresses, and random. */
-	enum { COUNT = 20000 };
-	uint64_t *ids = malloc(3 * COUNT * sizeof(*ids));
+	static const size_t count = 20000;
+	uint64_t *ids = malloc(3 * count * sizeof(*ids));
 	uint64_t random = 1;
 
 	assert_non_null(ids);
-	for (uint64_t i = 0; i < COUNT; i++) {
+	for (uint64_t i = 0; i < count; i++) {
 		random = random * 6364136223846793005u + 1442695040888963407u;
 		ids[3 * i] = i + 1;
 		ids[3 * i + 1] = 0x7f1200000000u + i * 48;
 		ids[3 * i + 2] = random | UINT64_C(1) << 63;
 	}
-	for (size_t i = 0; i < 3 * COUNT; i++)
+	for (size_t i = 0; i < 3 * count; i++)
 		(void)add(ids[i], PV_VENUS_IMAGE, NULL);
-	assert_int_equal(pv_venus_object_count(table), 3 * COUNT);
-	for (size_t i = 0; i < 3 * COUNT; i++) {
+	assert_int_equal(pv_venus_object_count(table), 3 * count);
+	for (size_t i = 0; i < 3 * count; i++) {
 		struct pv_venus_object *object = pv_venus_object_find(table, ids[i]);
 
 		assert_non_null(object);
@@ -64,9 +64,9 @@ static void what_is_added_is_found_until_removed(void **state)
 		if (i % 2)
 			assert_true(pv_venus_object_remove(table, object));
 	}
-	for (size_t i = 0; i < 3 * COUNT; i++)
+	for (size_t i = 0; i < 3 * count; i++)
 		assert_int_equal(pv_venus_object_find(table, ids[i]) != NULL, i % 2 == 0);
-	assert_int_equal(pv_venus_object_count(table), 3 * COUNT / 2);
+	assert_int_equal(pv_venus_object_count(table), 3 * count / 2);
 	assert_null(pv_venus_object_find(table, 0x123456789));
 	free(ids);
 }

@@ -364,7 +364,7 @@ static void create_done(struct pv_venus_op *op, enum pv_status status)
 
 	if (status != PV_OK)
 		forget_blob(op->user, blob);
-	unref_blob(blob);
+	unref_blob(blob); /* NOLINT(clang-analyzer-unix.Malloc): the map and the op have a reference each */
 	op_done(op, status);
 }
 
@@ -415,7 +415,7 @@ static enum pv_status resource_create(struct pv_renderer *renderer, uint64_t op_
 		return PV_OK;
 	status = create_host_blob(venus, op_id, blob);
 	if (status != PV_OK && status != PV_PENDING)
-		forget_blob(venus, blob);
+		forget_blob(venus, blob); /* NOLINT(clang-analyzer-unix.Malloc): the op had a reference of its own */
 	return status;
 }
 

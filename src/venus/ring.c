@@ -241,6 +241,8 @@ static bool check_layout(struct pv_venus_decoder *d, const VkRingCreateInfoMESA 
 	    {"VkRingCreateInfoMESA.extraOffset", info->extraOffset, info->extraSize},
 	};
 
+	if (info->offset % 4)
+		pv_venus_fail(d, "VkRingCreateInfoMESA.offset", "it is not aligned to 4 bytes", info->offset);
 	if (info->bufferSize < 8 || info->bufferSize > MAX_BUFFER_BYTES || info->bufferSize & (info->bufferSize - 1))
 		pv_venus_fail(d, "VkRingCreateInfoMESA.bufferSize", "it is no power of two up to 16 MiB",
 			      info->bufferSize);
@@ -332,18 +334,15 @@ void pv_venus_ring_create(struct pv_venus_decoder *d, uint64_t id, const VkRingC
 		pv_venus_fail(d, "ring", "the context has too many rings", context->nr_rings);
 		return;
 	}
-	resource = pv_venus_context_resource(context, info->resourceId);
-	ring = calloc(1, sizeof(*ring));
-	if (!resource || !resource->bytes || resource->kind != PV_VENUS_RESOURCE_SHM)
-		pv_venus_fail(d, "VkRingCreateInfoMESA.resourceId", "it is no shared memory of the context",
-			      info->resourceId);
-	else if (!pv_range_fits(info->offset, info->size, resource->size_bytes) || info->offset % 4)
-		pv_venus_fail(d, "VkRingCreateInfoMESA.offset", "the range is not inside the resource", info->offset);
-	else if (check_layout(d, info) && (!ring || !(ring->commands = malloc(info->bufferSize))))
+	resource = pv_venus_shared_range(d, info->resourceId, info->offset, info->size, "VkRingCreateInfoMESA");
+	if (!resource)
+		return;
+	ring = check_layout(d, info) ? calloc(1, sizeof(*ring)) : NULL;
+	if (ring)
+		ring->commands = malloc(info->bufferSize);
+	if (!ring || !ring->commands) {
+		/* Of a bad layout the first reason stays. */
 		pv_venus_fail(d, "ring", "the host has no memory", info->bufferSize);
-	if (!ring || d->failed) {
-		if (ring)
-			free(ring->commands);
 		free(ring);
 		pv_venus_resource_unref(resource);
 		return;

@@ -29,7 +29,6 @@ enum {
 	FAKE_ADD = FIRST_FAKE, /* adds the argument to `sum` */
 	FAKE_BLOCK,            /* until `gate` is open, or the ring should stop */
 	FAKE_FAIL,
-	FAKE_ORDER, /* notes the argument: what happened before */
 };
 
 #define RING_BYTES 4096u
@@ -47,7 +46,6 @@ static struct pv_loop *loop;
 static struct pv_renderer *renderer;
 static _Atomic uint64_t sum;
 static _Atomic bool gate, blocking;
-static _Atomic uint32_t orders[64], nr_orders;
 
 static uint64_t next_op;
 static enum pv_status op_status[8192];
@@ -63,7 +61,7 @@ static void fake_execute(struct pv_venus_decoder *d)
 		return;
 	}
 	memcpy(&type, d->cursor, 4);
-	if (type < FIRST_FAKE || type > FAKE_ORDER) {
+	if (type < FIRST_FAKE || type > FAKE_FAIL) {
 		pv_venus_execute(d);
 		return;
 	}
@@ -82,8 +80,7 @@ static void fake_execute(struct pv_venus_decoder *d)
 	case FAKE_FAIL:
 		pv_venus_fail(d, "argument", "it is a test", argument);
 		break;
-	case FAKE_ORDER:
-		orders[atomic_fetch_add(&nr_orders, 1) % 64] = argument;
+	default:
 		break;
 	}
 	if (d->command_flags & PV_VENUS_GENERATE_REPLY) {
@@ -153,7 +150,6 @@ static int set_up(void **state)
 	atomic_store(&sum, 0);
 	atomic_store(&gate, false);
 	atomic_store(&blocking, false);
-	atomic_store(&nr_orders, 0);
 	if (pv_loop_create(&loop) != PV_OK)
 		return -1;
 	with_loop.loop = loop;
@@ -529,7 +525,7 @@ static void put_execute(struct words *words, uint32_t resource_id, const uint64_
 	}
 	put_u64(words, with_positions ? count : 0);
 	for (uint32_t i = 0; with_positions && i < count; i++)
-		put_u64(words, 8 * (count - 1 - i));
+		put_u64(words, UINT64_C(8) * (count - 1 - i));
 	put(words, 0);
 	put_u64(words, 0);
 	put(words, 0);
@@ -538,7 +534,8 @@ static void put_execute(struct words *words, uint32_t resource_id, const uint64_
 static void nested_streams(void **state)
 {
 	(void)state;
-	static const uint64_t ranges[3][2] = {{0, 24}, {0, 0}, {24, 12}}, whole[1][2] = {{1 << 20, 2 << 20}};
+	enum { LARGE = 170000 };
+	static const uint64_t ranges[3][2] = {{0, 24}, {0, 0}, {24, 12}}, large[1][2] = {{1 << 20, LARGE * 12}};
 	struct guest guest;
 	struct words words = {0}, nested = {0};
 	uint32_t *shm, *reply;
@@ -563,18 +560,16 @@ static void nested_streams(void **state)
 	assert_int_equal(reply[1], 8);
 
 	/* A large one. */
-	for (uint32_t i = 0; i < (2u << 20) / 16; i++) {
-		const uint32_t command[4] = {FAKE_ADD, 0, 1, 190};
+	for (size_t i = 0; i < LARGE; i++) {
+		const uint32_t command[3] = {FAKE_ADD, 0, 1};
 
-		memcpy(shm + (1 << 18) + 3 * i, command, 12);
+		memcpy(shm + (1 << 18) + 3 * i, command, sizeof(command));
 	}
-	/* 2 MiB are no multiple of 12: the rest of the last is a command of 8 bytes. */
-	shm[(1 << 18) + (2 << 18) - 2] = 0xffff;
 	words.count = 0;
-	put_execute(&words, 2, whole, 1, false);
+	put_execute(&words, 2, large, 1, false);
 	send(&guest, &words);
-	WAIT_FOR(status(&guest) & PV_VENUS_RING_FATAL);
-	assert_true(atomic_load(&sum) > 1018 + 100000);
+	WAIT_FOR(head(&guest) == guest.tail);
+	assert_int_equal(atomic_load(&sum), 1018 + LARGE);
 	munmap(shm, 4 << 20);
 	munmap(reply, 4096);
 	finish(&guest);
@@ -938,10 +933,8 @@ static void a_ring_is_destroyed_in_order(void **state)
 	WAIT_FOR(atomic_load(&blocking));
 	put_ring_command(&words, 189, guest.ring);
 	/* It ends at once where it can: the fake looks at should_stop(). */
-	if (submit(1, &words, &op) == PV_PENDING)
-		renderer->ops->create_fence(renderer, 1, 1, 0);
-	else
-		renderer->ops->create_fence(renderer, 1, 1, 0);
+	(void)submit(1, &words, &op);
+	renderer->ops->create_fence(renderer, 1, 1, 0);
 	WAIT_FOR(fence_is_signalled(1));
 	assert_int_equal(op_status[op - FIRST_OP], PV_OK);
 	pv_venus_renderer_status(renderer, &st);
@@ -1193,7 +1186,6 @@ static void cost(void **state)
 		       (unsigned long long)pauses_ns[p] / 1000, (double)took_ns / rounds / 1000,
 		       (double)(after.ru_nvcsw + after.ru_nivcsw - before.ru_nvcsw - before.ru_nivcsw) / rounds);
 	}
-	start_ns = pv_now_ns();
 	for (uint32_t i = 0; i < 200; i++) {
 		WAIT_FOR(status(&guest) & PV_VENUS_RING_IDLE);
 		start_ns = pv_now_ns();
