@@ -4,6 +4,7 @@
  * for the protocol's own commands, and a few commands of our own (from FIRST_FAKE up) in the place of Vulkan's.
  */
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -360,7 +361,7 @@ static bool write_ring(struct guest *guest, const struct words *words)
 		uint32_t at = guest->tail + 4 * (uint32_t)i;
 
 		while (at + 4 - head(guest) > RING_BYTES)
-			pv_cpu_relax();
+			sched_yield();
 		memcpy(guest->shm + BUFFER + (at & (RING_BYTES - 1)), &words->word[i], 4);
 		/* Whole commands only; the tests' commands are never cut as they are written at once. */
 	}
@@ -458,7 +459,7 @@ static void no_wake_up_is_lost(void **state)
 	shape.idle_ns = 20000;
 	start_shaped(&guest, 1, &shape);
 	for (uint32_t i = 0; i < 3000; i++) {
-		uint64_t until = pv_now_ns() + 15000 + i % 64 * 500;
+		uint64_t until = pv_now_ns() + 15000 + UINT64_C(500) * (i % 64);
 
 		send_fake(&guest, FAKE_ADD, 1);
 		while (head(&guest) != guest.tail)
@@ -535,7 +536,8 @@ static void nested_streams(void **state)
 {
 	(void)state;
 	enum { LARGE = 170000 };
-	static const uint64_t ranges[3][2] = {{0, 24}, {0, 0}, {24, 12}}, large[1][2] = {{1 << 20, LARGE * 12}};
+	static const uint64_t ranges[3][2] = {{0, 24}, {0, 0}, {24, 12}},
+			      large[1][2] = {{1 << 20, UINT64_C(12) * LARGE}};
 	struct guest guest;
 	struct words words = {0}, nested = {0};
 	uint32_t *shm, *reply;
