@@ -13,7 +13,7 @@ _pvgpu_names() {
 
 _pvgpu() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
-    local commands='vhost-user vtest devices status screenshot resize help version'
+    local commands='vhost-user vfio-user vtest devices status screenshot resize help version'
     # "--option=value" comes as three words.
     if [ "$current" = = ]; then
         current=
@@ -48,6 +48,10 @@ _pvgpu() {
     case $command in
     vhost-user)
         words='--socket-path= --fd= --print-capabilities --outputs= --size= --display= --window= --max-host-memory=
+            --control= --name= --keep-listening --log-level= --help'
+        ;;
+    vfio-user)
+        words='--socket-path= --fd= --renderer= --device= --outputs= --size= --display= --window= --max-host-memory=
             --control= --name= --keep-listening --log-level= --help'
         ;;
     vtest)

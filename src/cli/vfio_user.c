@@ -44,9 +44,8 @@ const struct cli_command cli_vfio_user = {
 	"       pvgpu vfio-user --fd=N [OPTIONS]\n"
 	"\n"
 	"Is the graphics device of one virtual machine, a PCI device of its own. Stays in the foreground; ends when "
-	"the "
-	"VMM\n"
-	"leaves, or on SIGTERM. The VMM does not survive the device: stop it first.\n"
+	"the\n"
+	"VMM leaves, or on SIGTERM: end the VMM first, it cannot connect again and may not survive.\n"
 	"\n" CLI_SERVE_SOCKET_HELP CLI_SERVE_SCREEN_HELP
 	"  --window=SIZE               memory shared with the host's GPU, a power of two; default half of the host's\n"
 	"                              memory, 256M to 16G, if a renderer uses it; takes memory only where it is "
