@@ -92,6 +92,7 @@ static bool run_pending(struct pv_venus_ring *ring, uint32_t start, uint32_t tai
 		memcpy(ring->commands + until_end, ring->buffer, len - until_end);
 	}
 
+	ring->copied_tail = tail;
 	d->cursor = ring->commands;
 	d->end = ring->commands + len;
 	while (d->cursor < d->end) {
@@ -216,6 +217,40 @@ static void *ring_thread(void *user)
 	atomic_store_explicit(&ring->ended, true, memory_order_release);
 	pv_venus_control_wake(ring->context->control);
 	return NULL;
+}
+
+/* ---- Guests that ask until they like the answer ---- */
+
+/* A vkSetReplyCommandStreamMESA and a question of an object's state: no other command fits in. */
+#define QUESTION_BYTES 68u
+/* Mesa yields for longer than that while it waits for an answer, and sleeps for longer than that afterwards. */
+#define HOLD_NS UINT64_C(40000)
+
+bool pv_venus_ring_asks_again(struct pv_venus_decoder *d, uint64_t id, uint64_t value)
+{
+	struct pv_venus_ring *ring = d->ring;
+	uint32_t at;
+	bool again;
+
+	if (!ring || d->nested)
+		return false;
+	at = atomic_load_explicit(&ring->executed, memory_order_relaxed);
+	again = ring->asked_id == id && ring->asked_value == value && at - ring->asked_at <= QUESTION_BYTES;
+	ring->asked_id = id;
+	ring->asked_value = value;
+	ring->asked_at = at;
+	return again;
+}
+
+bool pv_venus_ring_may_hold(struct pv_venus_decoder *d, uint64_t start_ns)
+{
+	struct pv_venus_ring *ring = d->ring;
+
+	if (d->cursor != d->end || atomic_load_explicit(ring->tail, memory_order_relaxed) != ring->copied_tail ||
+	    should_stop(ring) || pv_now_ns() - start_ns >= HOLD_NS)
+		return false;
+	sched_yield();
+	return true;
 }
 
 /* ---- Create and destroy ---- */

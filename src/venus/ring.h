@@ -59,12 +59,26 @@ struct pv_venus_ring {
 	uint8_t *nested_commands;     /* the same of a nested stream */
 	uint64_t nested_bytes;        /* room there */
 	uint64_t spin_ns;             /* how long it pays to look for the next command before sleeping */
+	uint32_t copied_tail;         /* where what is in `commands` ends */
+	/* The last question that was answered with "not yet", and where in the stream it was. */
+	uint64_t asked_id, asked_value;
+	uint32_t asked_at;
 
 	/* ---- The device thread ---- */
 	struct pv_venus_monitored monitor_entry;
 	/* Sums for people: how often it slept for lack of work. */
 	_Atomic uint64_t sleeps;
 };
+
+/*
+ * The ring's thread, in a command that asks for the state of an object and whose answer is "not yet" (any `value`).
+ * True: the guest asks for the second time with nothing in between, so it does nothing but wait, and the handler may
+ * look again for as long as pv_venus_ring_may_hold() allows. A guest that asks once in a while is answered at once.
+ */
+bool pv_venus_ring_asks_again(struct pv_venus_decoder *decoder, uint64_t id, uint64_t value);
+/* Lets other threads run. False: there is something else to do, or a guest that waits for the answer would soon sleep.
+ */
+bool pv_venus_ring_may_hold(struct pv_venus_decoder *decoder, uint64_t start_ns);
 
 /*
  * All on the device thread unless they say otherwise.

@@ -30,6 +30,7 @@ enum {
 	FAKE_ADD = FIRST_FAKE, /* adds the argument to `sum` */
 	FAKE_BLOCK,            /* until `gate` is open, or the ring should stop */
 	FAKE_FAIL,
+	FAKE_ASK, /* the state of an object, which is "not yet": answers how often it looked, plus the argument */
 };
 
 #define RING_BYTES 4096u
@@ -56,13 +57,14 @@ static size_t nr_fences;
 static void fake_execute(struct pv_venus_decoder *d)
 {
 	uint32_t type, argument;
+	uint64_t start_ns;
 
 	if (d->end - d->cursor < 12) {
 		pv_venus_execute(d);
 		return;
 	}
 	memcpy(&type, d->cursor, 4);
-	if (type < FIRST_FAKE || type > FAKE_FAIL) {
+	if (type < FIRST_FAKE || type > FAKE_ASK) {
 		pv_venus_execute(d);
 		return;
 	}
@@ -80,6 +82,12 @@ static void fake_execute(struct pv_venus_decoder *d)
 		break;
 	case FAKE_FAIL:
 		pv_venus_fail(d, "argument", "it is a test", argument);
+		break;
+	case FAKE_ASK:
+		start_ns = pv_now_ns();
+		if (pv_venus_ring_asks_again(d, 5, 0))
+			while (pv_venus_ring_may_hold(d, start_ns))
+				argument++;
 		break;
 	default:
 		break;
@@ -508,6 +516,41 @@ static void replies(void **state)
 	send(&guest, &words);
 	WAIT_FOR(status(&guest) & PV_VENUS_RING_FATAL);
 	assert_int_equal(reply[12], 0);
+	munmap(reply, 4096);
+	finish(&guest);
+}
+
+/* How often the ring's thread looked again before it answered; `after`: so many commands follow at once. */
+static uint32_t ask(struct guest *guest, const uint32_t *reply, uint32_t after)
+{
+	struct words words = {0};
+
+	put_set_reply(&words, 2, 0, 64);
+	put_fake(&words, FAKE_ASK, 1, 0);
+	while (after--)
+		put_fake(&words, FAKE_ADD, 0, 1);
+	send(guest, &words);
+	WAIT_FOR(head(guest) == guest->tail);
+	return reply[1] - 1;
+}
+
+static void a_guest_that_asks_again_is_answered_later(void **state)
+{
+	(void)state;
+	struct guest guest;
+	uint32_t *reply;
+
+	start(&guest, 1);
+	assert_int_equal(make_blob(1, 2, 4096, 0), PV_OK);
+	reply = (uint32_t *)(void *)map_blob(2, 4096);
+	assert_int_equal(ask(&guest, reply, 0), 0);
+	/* Not every time: the thread may lose its CPU for as long as it would have looked. */
+	WAIT_FOR(ask(&guest, reply, 0) > 0);
+	/* Something else is to be done. */
+	assert_int_equal(ask(&guest, reply, 3), 0);
+	/* It has done something else. */
+	assert_int_equal(ask(&guest, reply, 0), 0);
+	WAIT_FOR(ask(&guest, reply, 0) > 0);
 	munmap(reply, 4096);
 	finish(&guest);
 }
@@ -1218,6 +1261,7 @@ int main(void)
 	    TEST(idle_rings_sleep_and_are_woken),
 	    TEST(no_wake_up_is_lost),
 	    TEST(replies),
+	    TEST(a_guest_that_asks_again_is_answered_later),
 	    TEST(nested_streams),
 	    TEST(nested_streams_of_bad_guests),
 	    TEST(bad_rings_are_refused),

@@ -4,15 +4,21 @@
  * takes its payload away, importing one (which the guest has waited for) leaves it signalled.
  */
 #include "venus/sync.h"
+
+#include <sched.h>
+
 #include "base/log.h"
 #include "venus/chain.h"
 #include "venus/handler.h"
 #include "venus/queue.h"
+#include "venus/ring.h"
 
 static const char module[] = "venus";
 
 /* Between two looks at whether the context still wants to know. Events end a wait early; this only bounds the end. */
 #define WAIT_SLICE_NS UINT64_C(50000000)
+/* Less than it costs to sleep and be woken. */
+#define YIELD_NS UINT64_C(20000)
 
 void pv_venus_handle_vkCreateFence(struct pv_venus_decoder *d, struct pv_venus_args_vkCreateFence *args)
 {
@@ -50,8 +56,6 @@ void pv_venus_handle_vkCreateSemaphore(struct pv_venus_decoder *d, struct pv_ven
 		device->fn.DestroySemaphore(args->device, made, NULL);
 }
 
-/* ---- Waits, in slices ---- */
-
 /* The next slice of what is left; false: the time is up, or nobody wants to know any more. */
 static bool next_slice(const struct pv_venus_decoder *d, uint64_t *left_ns, uint64_t *slice_ns)
 {
@@ -63,14 +67,58 @@ static bool next_slice(const struct pv_venus_decoder *d, uint64_t *left_ns, uint
 	return true;
 }
 
+/* ---- Questions ---- */
+
+/*
+ * A guest without feedback asks again and again, and sleeps 160 us after the 15th time. Its second question is answered
+ * when the state changes, or so late that it has to ask again.
+ */
+void pv_venus_handle_vkGetFenceStatus(struct pv_venus_decoder *d, struct pv_venus_args_vkGetFenceStatus *args)
+{
+	PFN_vkGetFenceStatus get_status = pv_venus_device_of(args->device_object)->fn.GetFenceStatus;
+	uint64_t start_ns;
+
+	args->ret = get_status(args->device, args->fence);
+	if (args->ret != VK_NOT_READY || !pv_venus_ring_asks_again(d, PV_VENUS_HANDLE(args->fence), 0))
+		return;
+	start_ns = pv_now_ns();
+	while (args->ret == VK_NOT_READY && pv_venus_ring_may_hold(d, start_ns))
+		args->ret = get_status(args->device, args->fence);
+}
+
+/* The same; the guest does not say which value it hopes for. */
+void pv_venus_handle_vkGetSemaphoreCounterValue(struct pv_venus_decoder *d,
+						struct pv_venus_args_vkGetSemaphoreCounterValue *args)
+{
+	PFN_vkGetSemaphoreCounterValue get_value = pv_venus_device_of(args->device_object)->fn.GetSemaphoreCounterValue;
+	uint64_t start_ns, before;
+
+	if (!PV_VENUS_HAS(d, get_value, "vkGetSemaphoreCounterValue"))
+		return;
+	args->ret = get_value(args->device, args->semaphore, args->pValue);
+	if (args->ret != VK_SUCCESS || !pv_venus_ring_asks_again(d, PV_VENUS_HANDLE(args->semaphore), *args->pValue))
+		return;
+	start_ns = pv_now_ns();
+	before = *args->pValue;
+	while (args->ret == VK_SUCCESS && *args->pValue == before && pv_venus_ring_may_hold(d, start_ns))
+		args->ret = get_value(args->device, args->semaphore, args->pValue);
+}
+
+/* ---- Waits, in slices ---- */
+
 static VkResult wait_fences(const struct pv_venus_decoder *d, const struct pv_venus_device *device, uint32_t count,
 			    const VkFence *fences, VkBool32 all, uint64_t timeout_ns)
 {
-	uint64_t slice_ns;
+	uint64_t slice_ns, start_ns;
 	VkResult result;
 
-	/* Most are signalled when the guest asks. */
+	/* Most are signalled when the guest asks, or just about to be: it has seen the feedback of the same submit. */
 	result = device->fn.WaitForFences(device->handle, count, fences, all, 0);
+	start_ns = result == VK_TIMEOUT ? pv_now_ns() : 0;
+	while (result == VK_TIMEOUT && pv_now_ns() - start_ns < pv_min_u64(timeout_ns, YIELD_NS)) {
+		sched_yield();
+		result = device->fn.WaitForFences(device->handle, count, fences, all, 0);
+	}
 	while (result == VK_TIMEOUT && next_slice(d, &timeout_ns, &slice_ns))
 		result = device->fn.WaitForFences(device->handle, count, fences, all, slice_ns);
 	return result;
