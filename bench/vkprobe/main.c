@@ -29,6 +29,7 @@ static const struct measurement {
     {"frames-queued", "1/s", pv_measure_frames_queued, "frames of one triangle, 3 under way"},
     {"pipeline", "ms", pv_measure_pipeline, "a graphics pipeline and its first use"},
     {"allocation", "us", pv_measure_allocation, "allocate, map, touch and free 1 MiB"},
+    {"shared-memory", "us", pv_measure_shared_memory, "the same with a memfd of the system's own"},
     {"mapped-write", "GB/s", pv_measure_mapped_write, "memcpy of 64 MiB to mapped memory"},
     {"plain-write", "GB/s", pv_measure_plain_write, "memcpy of 64 MiB to ordinary memory"},
     {"mapped-read", "GB/s", pv_measure_mapped_read, "memcpy of 64 MiB from mapped memory"},

@@ -2,6 +2,8 @@
 /* Memory: how fast it comes and goes, how fast the processor reaches it, how fast it gets to the device. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "probe.h"
 
@@ -31,6 +33,28 @@ void pv_measure_allocation(struct pv_probe *probe, struct pv_series *series)
 			((volatile unsigned char *)mapped)[at] = (unsigned char)i;
 		vkUnmapMemory(probe->device, memory);
 		vkFreeMemory(probe->device, memory, NULL);
+		if (i >= 10)
+			pv_series_add(series, (double)(pv_now_ns() - began) / 1e3);
+	}
+}
+
+/* The same with shared memory of the system's own: what memory costs that two processes see. */
+void pv_measure_shared_memory(struct pv_probe *probe, struct pv_series *series)
+{
+	for (uint32_t i = 0; i < probe->options.latencies / 4 + 11; i++) {
+		const uint64_t began = pv_now_ns();
+		const int fd = memfd_create("vkprobe", MFD_CLOEXEC);
+		unsigned char *mapped;
+
+		if (fd < 0 || ftruncate(fd, MIB) != 0)
+			pv_die("there is no shared memory");
+		mapped = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		if (mapped == MAP_FAILED)
+			pv_die("shared memory cannot be mapped");
+		for (uint32_t at = 0; at < MIB; at += 4096)
+			((volatile unsigned char *)mapped)[at] = (unsigned char)i;
+		munmap(mapped, MIB);
+		close(fd);
 		if (i >= 10)
 			pv_series_add(series, (double)(pv_now_ns() - began) / 1e3);
 	}
