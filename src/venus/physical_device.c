@@ -84,14 +84,22 @@ void pv_venus_handle_vkEnumerateDeviceExtensionProperties(
 }
 
 /*
- * To a virtual machine the device is a virtual GPU, whatever draws behind it; its name says what. OpenGL on Vulkan
- * (zink) takes no CPU devices, though the guest's own CPU would be the slower one.
+ * To a virtual machine the device is a virtual GPU, whatever draws behind it; its name says what. OpenGL on Vulkan (zink)
+ * takes no CPU devices, and X no OpenGL with "llvmpipe" anywhere in its name, though the guest's own CPU would be the
+ * slower one. Mesa's Vulkan driver of that name has another: lavapipe.
  */
 static void show_properties(const struct pv_venus_host_device *host, VkPhysicalDeviceProperties *properties)
 {
+	static const char from[] = "llvmpipe", to[] = "lavapipe";
+	char *name;
+
 	properties->apiVersion = host->api_version;
-	if (host->virtual_gpu && properties->deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU)
-		properties->deviceType = VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU;
+	if (!host->virtual_gpu || properties->deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU)
+		return;
+	properties->deviceType = VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU;
+	name = strstr(properties->deviceName, from);
+	if (name)
+		memcpy(name, to, sizeof(to) - 1);
 }
 
 void pv_venus_handle_vkGetPhysicalDeviceProperties(struct pv_venus_decoder *d,
