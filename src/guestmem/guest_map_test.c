@@ -57,6 +57,55 @@ static void addresses_resolve_inside_one_region_only(void **state)
 	pv_guest_map_unref(map);
 }
 
+/* Regions of one file are pieces of one mapping, which lives as long as the last of them. */
+static void regions_share_a_file(void **state)
+{
+	(void)state;
+	struct pv_guest_region_params params = {.size_bytes = 0x1000, .fd = -1};
+	struct pv_guest_region *r[2];
+	struct pv_guest_file *file;
+	struct pv_guest_map *map;
+	int fd, other;
+
+	assert_int_equal(pv_shm_create("test", 0x3000, &fd), PV_OK);
+	assert_int_equal(pv_shm_create("other", 0x3000, &other), PV_OK);
+	assert_int_equal(pv_guest_file_create(fd, &file), PV_OK);
+	assert_true(pv_guest_file_holds(file, fd, 0x1000, 0x2000));
+	assert_false(pv_guest_file_holds(file, fd, 0x1001, 0x2000));
+	assert_false(pv_guest_file_holds(file, fd, UINT64_MAX, 0x2000));
+	assert_false(pv_guest_file_holds(file, other, 0, 0x1000));
+	params.file = file;
+	for (uint32_t i = 0; i < 2; i++) {
+		params.guest_addr = i * 0x10000ULL;
+		params.fd_offset = i * 0x2000ULL;
+		assert_int_equal(pv_guest_region_create(&params, &r[i]), PV_OK);
+	}
+	params.fd_offset = 0x2001;
+	assert_int_equal(pv_guest_region_create(&params, &r[1]), PV_ERR_PEER);
+	pv_guest_file_unref(file);
+	assert_int_equal(pv_guest_map_create(r, 2, &map), PV_OK);
+	for (int i = 0; i < 2; i++)
+		pv_guest_region_unref(r[i]);
+
+	char *low = pv_guest_map_resolve(map, 0, 0x1000), *high = pv_guest_map_resolve(map, 0x10000, 0x1000);
+	assert_ptr_equal(low + 0x2000, high);
+	assert_true(pv_guest_map_is_intact(map));
+	assert_int_equal(ftruncate(fd, 0x1000), 0);
+	low[0] = 1;
+	assert_true(pv_guest_map_is_intact(map));
+	high[0] = 1;
+	assert_false(pv_guest_map_is_intact(map));
+	pv_guest_map_unref(map);
+
+	int pair[2];
+	assert_int_equal(pv_socket_pair(pair), PV_OK);
+	assert_int_equal(pv_guest_file_create(pair[0], &file), PV_ERR_PEER);
+	close(pair[0]);
+	close(pair[1]);
+	close(fd);
+	close(other);
+}
+
 static void bad_regions_are_refused(void **state)
 {
 	(void)state;
@@ -168,6 +217,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(addresses_resolve_inside_one_region_only),
+	    cmocka_unit_test(regions_share_a_file),
 	    cmocka_unit_test(bad_regions_are_refused),
 	    cmocka_unit_test(unaligned_file_offsets_work),
 	    cmocka_unit_test(spans_copy_like_one_buffer),
