@@ -19,6 +19,12 @@ uint64_t pv_page_bytes(void);
 PV_MUST_USE enum pv_status pv_pages_map_file(int fd, uint64_t offset_bytes, uint64_t size_bytes, void **out);
 void pv_pages_unmap_file(void *bytes, uint64_t size_bytes);
 /*
+ * Puts a part of another file in the place of the start of a file's mapping, contents included, in one step for other
+ * threads as above. `bytes` is the mapping of `from_fd` at its offset 0. PV_ERR_UNSUPPORTED: not on this system.
+ */
+PV_MUST_USE enum pv_status pv_pages_move_to_file(void *bytes, int from_fd, int to_fd, uint64_t to_offset_bytes,
+						 uint64_t size_bytes);
+/*
  * Puts memory of our own in the place of such a mapping, in one step for other threads (not everywhere: a Mac may show
  * zeros in between). Zero-filled, or with `keep` with what was there. PV_ERR_NO_MEMORY: it is as it was.
  */

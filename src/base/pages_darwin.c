@@ -73,3 +73,9 @@ enum pv_status pv_pages_make_private(void *bytes, uint64_t size_bytes, bool keep
 	free(copy);
 	return PV_OK;
 }
+
+enum pv_status pv_pages_move_to_file(void *bytes, int from_fd, int to_fd, uint64_t to_offset_bytes, uint64_t size_bytes)
+{
+	(void)bytes, (void)from_fd, (void)to_fd, (void)to_offset_bytes, (void)size_bytes;
+	return PV_ERR_UNSUPPORTED;
+}

@@ -79,3 +79,29 @@ enum pv_status pv_pages_make_private(void *bytes, uint64_t size_bytes, bool keep
 	}
 	return PV_OK;
 }
+
+enum pv_status pv_pages_move_to_file(void *bytes, int from_fd, int to_fd, uint64_t to_offset_bytes, uint64_t size_bytes)
+{
+	const uint64_t page = pv_page_bytes();
+	off_t at = 0, end;
+	uint8_t *to;
+
+	if ((uintptr_t)bytes % page || to_offset_bytes % page)
+		return PV_ERR_UNSUPPORTED;
+	to = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, to_fd, (off_t)to_offset_bytes);
+	if (to == MAP_FAILED)
+		return PV_ERR_HOST;
+	/* Only what was ever touched; the rest is zero on both sides. */
+	while ((uint64_t)at < size_bytes && (at = lseek(from_fd, at, SEEK_DATA)) >= 0 && (uint64_t)at < size_bytes) {
+		end = lseek(from_fd, at, SEEK_HOLE);
+		if (end < 0 || (uint64_t)end > size_bytes)
+			end = (off_t)size_bytes;
+		memcpy(to + at, (uint8_t *)bytes + at, (size_t)(end - at));
+		at = end;
+	}
+	if (mremap(to, size_bytes, size_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, bytes) == MAP_FAILED) {
+		munmap(to, size_bytes);
+		return PV_ERR_HOST;
+	}
+	return PV_OK;
+}

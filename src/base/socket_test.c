@@ -137,10 +137,40 @@ static void shared_memory_gives_ranges_back(void **state)
 	close(fd);
 }
 
+static void memory_moves_into_another_file(void **state)
+{
+	(void)state;
+	const uint64_t page = pv_page_bytes();
+	uint8_t *own, *window;
+	int from, to;
+
+	assert_int_equal(pv_shm_create("from", 4 * page, &from), PV_OK);
+	assert_int_equal(pv_shm_create("to", 8 * page, &to), PV_OK);
+	assert_int_equal(pv_pages_map_file(from, 0, 4 * page, (void **)&own), PV_OK);
+	assert_int_equal(pv_pages_map_file(to, 0, 8 * page, (void **)&window), PV_OK);
+	own[0] = 1;
+	own[2 * page + 5] = 2;
+	own[3 * page] = 3;
+	assert_int_equal(pv_pages_move_to_file(own, from, to, 2 * page, 3 * page), PV_OK);
+	assert_int_equal(window[2 * page], 1);
+	assert_int_equal(window[4 * page + 5], 2);
+	assert_int_equal(window[5 * page], 0);
+	own[page] = 4;
+	own[3 * page] = 5; /* stayed */
+	assert_int_equal(window[3 * page], 4);
+	assert_int_equal(window[5 * page], 0);
+	assert_int_equal(own[0], 1);
+	pv_pages_unmap_file(own, 4 * page);
+	pv_pages_unmap_file(window, 8 * page);
+	close(from);
+	close(to);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(shared_memory_gives_ranges_back),
+	    cmocka_unit_test(memory_moves_into_another_file),
 	    cmocka_unit_test(fds_travel_and_close_on_exec),
 	    cmocka_unit_test(surplus_fds_are_closed_and_refused),
 	    cmocka_unit_test(listening_replaces_only_stale_sockets),

@@ -37,7 +37,14 @@ enum pv_status pv_device_vulkan_create(const struct pv_device_renderer_params *p
 		goto out_host;
 	}
 	const struct pv_venus_renderer_params renderer_params = {
-	    .loop = params->loop, .host = vulkan->host, .use_guest_vram = true};
+	    .loop = params->loop,
+	    .host = vulkan->host,
+	    /*
+	     * A GPU pins memory that it imports: it must be in the window from the start. A CPU's can be moved there,
+	     * which is better as long as it has to be: with blobs first Mesa 26.1 locks itself out in its first command
+	     * of more than 8 KiB, mostly a shader (vn_ring_cs_upload_locked() takes its ring's lock a second time).
+	     */
+	    .use_guest_vram = vulkan->device->properties.deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU};
 	status = pv_venus_renderer_create(&renderer_params, out);
 	if (status != PV_OK)
 		goto out_host;

@@ -501,7 +501,7 @@ static enum pv_status blob_export(struct pv_renderer *renderer, uint32_t resourc
 	const struct blob *blob = pv_id_map_get(&venus_of(renderer)->blobs, resource_id);
 	int fd;
 
-	if (!blob || !blob->resource || blob->resource->fd < 0)
+	if (!blob || !blob->resource || blob->resource->fd < 0 || blob->resource->window_bytes)
 		return PV_ERR_UNSUPPORTED;
 	fd = fcntl(blob->resource->fd, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
@@ -529,6 +529,10 @@ static enum pv_status run_map(struct pv_venus_context *context, struct pv_venus_
 	(void)context;
 	if (!blob->resource || blob->gone)
 		return PV_ERR_GUEST;
+	/* The guest made memory first and the blob from it. */
+	if (blob->resource->bytes && venus->host_device &&
+	    venus->host_device->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU)
+		return pv_venus_resource_move_to_window(blob->resource, venus->window_fd, op->number, blob->size_bytes);
 	return pv_venus_resource_enter_window(blob->resource, venus->window_fd, op->number);
 }
 

@@ -67,7 +67,7 @@ enum pv_status pv_venus_resource_enter_window(struct pv_venus_resource *resource
 	enum pv_status status = pv_pages_map_file(fd, offset_bytes, resource->size_bytes, &bytes);
 	if (status != PV_OK)
 		return status;
-	resource->in_window = true;
+	resource->window_bytes = resource->size_bytes;
 	/* Release, for whoever finds it in a context's table meanwhile: the mapping is there. */
 	atomic_store_explicit(&resource->bytes, bytes, memory_order_release);
 	return PV_OK;
@@ -75,7 +75,21 @@ enum pv_status pv_venus_resource_enter_window(struct pv_venus_resource *resource
 
 bool pv_venus_resource_leave_window(struct pv_venus_resource *resource)
 {
-	return !resource->in_window || pv_pages_make_private(resource->bytes, resource->size_bytes, false) == PV_OK;
+	return !resource->window_bytes ||
+	       pv_pages_make_private(resource->bytes, resource->window_bytes, false) == PV_OK;
+}
+
+enum pv_status pv_venus_resource_move_to_window(struct pv_venus_resource *resource, int fd, uint64_t offset_bytes,
+						uint64_t size_bytes)
+{
+	if (!resource->bytes || resource->fd < 0 || resource->window_bytes || size_bytes > resource->size_bytes)
+		return PV_ERR_UNSUPPORTED;
+	enum pv_status status = pv_pages_move_to_file(resource->bytes, resource->fd, fd, offset_bytes, size_bytes);
+	if (status != PV_OK)
+		return status;
+	resource->window_bytes = size_bytes;
+	pv_shm_punch(resource->fd, 0, size_bytes);
+	return PV_OK;
 }
 
 struct pv_venus_resource *pv_venus_resource_ref(struct pv_venus_resource *resource)
@@ -93,7 +107,7 @@ void pv_venus_resource_unref(struct pv_venus_resource *resource)
 	/* A file of its own means a mapping of its own. */
 	if (resource->fd >= 0)
 		munmap(resource->bytes, (size_t)resource->size_bytes);
-	if (resource->in_window)
+	else if (resource->window_bytes)
 		pv_pages_unmap_file(resource->bytes, resource->size_bytes);
 	pv_fd_close(&resource->fd);
 	if (resource->account) {

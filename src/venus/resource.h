@@ -34,7 +34,8 @@ struct pv_venus_resource {
 	_Atomic(uint8_t *) bytes; /* release by the device thread */
 	/* Owned: the memory as a file, mapped by others at offset 0; -1: part of the window, or nothing. */
 	int fd;
-	bool in_window; /* the device thread's: `bytes` is a mapping of our own of a part of the window */
+	/* The device thread's: so many of `bytes` are a mapping of our own of a part of the window. */
+	uint64_t window_bytes;
 	struct pv_venus_account *account; /* counted; size_bytes are charged to it. NULL: none */
 };
 
@@ -53,6 +54,14 @@ PV_MUST_USE enum pv_status pv_venus_resource_wrap(enum pv_venus_resource_kind ki
  */
 PV_MUST_USE enum pv_status pv_venus_resource_enter_window(struct pv_venus_resource *resource, int fd,
 							  uint64_t offset_bytes);
+/*
+ * Device thread. Puts the first `size_bytes` of a resource with a file of its own into a part of another file (the
+ * window), under the same address and with their contents: for hosts that read memory by its address, and have not
+ * pinned it. A write by somebody else in this very moment may be lost. PV_ERR_UNSUPPORTED: it is there already, or has
+ * no file.
+ */
+PV_MUST_USE enum pv_status pv_venus_resource_move_to_window(struct pv_venus_resource *resource, int fd,
+							    uint64_t offset_bytes, uint64_t size_bytes);
 /*
  * Device thread. Takes that away: whoever still uses the resource has zeroed pages of its own from now on. False: that
  * could not be had, and it is as it was.
