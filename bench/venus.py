@@ -94,7 +94,8 @@ ROWS = [
     Row("read from mapped memory, GB/s", "mapped-read", more_is_better=True, ratio=0.95),
     Row("  ordinary memory", "plain-read", more_is_better=True),
     Row("upload 64 MiB to a buffer, GB/s", "upload-buffer", more_is_better=True,
-        floor="The device reads the guest's pages: native but for the wait at the end, which the guest may sleep through (3 ms a copy here)."),
+        floor="The device reads the guest's pages: native but for the wait at the end of each copy, which the guest may "
+        "sleep through (3 ms a copy here)."),
     Row("upload 64 MiB to an image, GB/s", "upload-image", more_is_better=True),
     Row("fill-bound frames/s, 1920x1080", "fill", more_is_better=True, ratio=0.95, floor="The GPU's work alone: native."),
     Row("compute-bound frames/s", "compute", more_is_better=True, ratio=0.95, floor="The GPU's work alone: native."),
