@@ -51,6 +51,8 @@ class Process:
         environment = dict(os.environ)
         # Reports of any kind end the process with a code of their own, which no test expects.
         environment["ASAN_OPTIONS"] = "exitcode=99:detect_stack_use_after_return=1:" + environment.get("ASAN_OPTIONS", "")
+        # The host's Vulkan drivers leak, not we.
+        environment["LSAN_OPTIONS"] = f"suppressions={TOP / 'tests/venus/lsan.supp'}:print_suppressions=0"
         environment["UBSAN_OPTIONS"] = "halt_on_error=1:print_stacktrace=1:" + environment.get("UBSAN_OPTIONS", "")
         environment["TSAN_OPTIONS"] = "exitcode=99:halt_on_error=1:" + environment.get("TSAN_OPTIONS", "")
         self.lines = []
