@@ -11,12 +11,15 @@ from rig import session
 # that a test that fails with ours is right.
 DEFAULT = "gpu test vfio vfio-pc vga gpu-7.2"
 WITH_WINDOWS = "gpu-windows gpu-7.2-windows"
+WITH_VULKAN = "venus venus-vfio"
 RESIZING_TESTS = ("test_resize", "test_two_heads")
 
 
 def pytest_generate_tests(metafunc):
     if "guest" in metafunc.fixturenames:
-        names = os.environ.get("PVGPU_FRONT_ENDS", f"{DEFAULT} {WITH_WINDOWS}").split()
+        names = os.environ.get("PVGPU_FRONT_ENDS", f"{DEFAULT} {WITH_WINDOWS} {WITH_VULKAN}").split()
+        with_vulkan = metafunc.module.__name__.endswith("test_guest_vulkan")
+        names = [name for name in names if (name in WITH_VULKAN.split()) == with_vulkan]
         # Only the control socket or a window can ask for another size.
         with_windows = WITH_WINDOWS.split()
         if metafunc.function.__name__ in RESIZING_TESTS:

@@ -56,11 +56,15 @@ class FrontEnd:
 
 
 WINDOW_BYTES = 256 * MiB
+TWO_HEADS_2D = ("--renderer=2d", "--size=1280x800,off", "--outputs=2")
 FRONT_ENDS = {front_end.name: front_end for front_end in (
     FrontEnd("gpu", "vhost-user-gpu-pci", options="max_outputs=2"),
-    FrontEnd("test", "vhost-user-test-device-pci", console=False, arguments=("--window=256M", "--size=1280x800,off", "--outputs=2")),
-    FrontEnd("vfio", "vfio-user-pci", console=False, arguments=("--window=256M", "--size=1280x800,off", "--outputs=2")),
-    FrontEnd("vfio-pc", "vfio-user-pci", console=False, arguments=("--size=1280x800,off", "--outputs=2"), board="pc"),
+    FrontEnd("test", "vhost-user-test-device-pci", console=False, arguments=("--window=256M", *TWO_HEADS_2D)),
+    FrontEnd("vfio", "vfio-user-pci", console=False, arguments=("--window=256M", *TWO_HEADS_2D)),
+    FrontEnd("vfio-pc", "vfio-user-pci", console=False, arguments=TWO_HEADS_2D, board="pc"),
+    # Vulkan in the guest, with the window that the program chooses.
+    FrontEnd("venus", "vhost-user-test-device-pci", console=False, arguments=("--renderer=2d,venus",)),
+    FrontEnd("venus-vfio", "vfio-user-pci", console=False, arguments=("--renderer=2d,venus",)),
     FrontEnd("vga", "vhost-user-vga"),
     FrontEnd("gpu-7.2", "vhost-user-gpu-pci", qemu="7.2"),
     # Guests of their own for changes of size: QEMU's other displays leave these consoles alone.
