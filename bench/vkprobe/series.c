@@ -8,9 +8,11 @@ void pv_series_add(struct pv_series *series, double value)
 {
 	if (series->count == series->capacity) {
 		series->capacity = series->capacity ? 2 * series->capacity : 64;
-		series->values = realloc(series->values, series->capacity * sizeof(*series->values));
-		if (!series->values)
+		double *values = realloc(series->values, series->capacity * sizeof(*values));
+
+		if (!values)
 			pv_die("out of memory");
+		series->values = values;
 	}
 	series->values[series->count++] = value;
 }

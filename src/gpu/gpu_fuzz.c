@@ -36,7 +36,7 @@
 #define QUEUES_BYTES      (2 * QUEUE_BYTES)
 #define AVAIL_OFFSET      512u
 #define USED_OFFSET       1024u
-#define NR_GROUPS         8u
+#define NR_GROUPS         8ull
 #define GROUP_BYTES       (COMMAND_MAX_BYTES + ANSWER_MAX_BYTES)
 #define COMMAND_MAX_BYTES 8192u
 #define ANSWER_MAX_BYTES  4224u

@@ -47,7 +47,8 @@ static uint64_t word_mask(uint64_t page, uint64_t end, uint64_t *next)
 	uint64_t n = pv_min_u64(end - page, PAGES_PER_WORD - first);
 
 	*next = page + n;
-	return (n == PAGES_PER_WORD ? ~0ull : (1ull << n) - 1) << first;
+	/* n is 1..PAGES_PER_WORD - first. */
+	return ~0ull >> (PAGES_PER_WORD - n) << first;
 }
 
 static bool is_free(const struct pv_window *window, uint64_t page, uint64_t end)

@@ -127,9 +127,9 @@ void fuzz_machine_submit(struct fuzz_machine *machine, struct fuzz_input *input)
 void fuzz_machine_poke(struct fuzz_machine *machine, struct fuzz_input *input)
 {
 	uint8_t bytes[16];
-	off_t at = fuzz_take_u8(input) * 0x400;
+	off_t at = (off_t)fuzz_take_u8(input) * 0x400;
 
-	at += fuzz_take_u8(input) % 32 * 4;
+	at += (off_t)(fuzz_take_u8(input) % 32) * 4;
 	fuzz_take(input, bytes, sizeof(bytes));
 	put(machine, at, bytes, sizeof(bytes));
 }

@@ -43,9 +43,9 @@ static void test_size_of_texels(void **state)
 		    400);
 	/* The last row ends with its last texel. */
 	assert_size((struct pv_venus_texels){VK_FORMAT_R8G8B8A8_UNORM, VK_IMAGE_ASPECT_COLOR_BIT, 16, 0, ten_by_ten, 1},
-		    (9 * 16 + 10) * 4);
+		    (UINT64_C(9) * 16 + 10) * 4);
 	assert_size((struct pv_venus_texels){VK_FORMAT_R8_UNORM, VK_IMAGE_ASPECT_COLOR_BIT, 16, 20, ten_by_ten, 3},
-		    2 * 20 * 16 + 9 * 16 + 10);
+		    UINT64_C(2) * 20 * 16 + UINT64_C(9) * 16 + 10);
 	/* 4 x 4 texels in 8 bytes: 3 x 3 blocks. */
 	assert_size(
 	    (struct pv_venus_texels){VK_FORMAT_BC1_RGB_UNORM_BLOCK, VK_IMAGE_ASPECT_COLOR_BIT, 0, 0, ten_by_ten, 1},

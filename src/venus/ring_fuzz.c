@@ -409,7 +409,7 @@ static void step(struct input *in)
 		if (byte(in) > 0xc0)
 			renderer->ops->context_detach(renderer, ctx_id, id);
 		break;
-	case 15:
+	default:
 		if (byte(in) < 0xf0)
 			break;
 		renderer->ops->reset(renderer);
