@@ -47,7 +47,7 @@ _pvgpu() {
     local words=
     case $command in
     vhost-user)
-        words='--socket-path= --fd= --print-capabilities --outputs= --size= --display= --window= --max-host-memory=
+        words='--socket-path= --fd= --print-capabilities --renderer= --device= --emulate-portability --outputs= --size= --display= --window= --max-host-memory=
             --control= --name= --keep-listening --log-level= --help'
         ;;
     vfio-user)
