@@ -88,10 +88,7 @@ def test_window_is_seen(ours):
     log = ours.dmesg()
     assert "+host_visible" in log
     size = re.search(r"Host memory window: 0x([0-9a-f]+) \+0x([0-9a-f]+)", log)
-    if any(argument.startswith("--window") for argument in ours.front_end.arguments):
-        assert size and int(size[2], 16) == session.WINDOW_BYTES, log
-    else:
-        assert size and int(size[2], 16) >= session.WINDOW_BYTES, log
+    assert size and int(size[2], 16) == session.WINDOW_BYTES, log
 
 
 def test_text_console(guest):
@@ -351,5 +348,9 @@ def test_our_process_dies(ours):
     """SIGKILL of our process: QEMU and the guest live on."""
     ours.device.process.send_signal(signal.SIGKILL)
     ours.device.process.wait(10)
+    # A fault of QEMU 11.1's vfio-user: it aborts when the socket closes while a virtual CPU waits for an answer.
+    if ours.front_end.transport == "vfio-user" and session.wait_until(lambda: ours.vm.process.poll() is not None, 2):
+        assert "error_setv: Assertion" in ours.logs()
+        pytest.xfail("QEMU waited for an answer just then, and aborted")
     assert "alive" in ours.check("echo alive")
     assert ours.vm.qmp.call("query-status")["running"]

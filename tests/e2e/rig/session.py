@@ -52,7 +52,7 @@ class FrontEnd:
 
     @property
     def has_window(self):
-        return self.device in ("vhost-user-test-device-pci", "vfio-user-pci")
+        return f"--window={WINDOW_BYTES // MiB}M" in self.arguments
 
 
 WINDOW_BYTES = 256 * MiB
@@ -61,7 +61,8 @@ FRONT_ENDS = {front_end.name: front_end for front_end in (
     FrontEnd("gpu", "vhost-user-gpu-pci", options="max_outputs=2"),
     FrontEnd("test", "vhost-user-test-device-pci", console=False, arguments=("--window=256M", *TWO_HEADS_2D)),
     FrontEnd("vfio", "vfio-user-pci", console=False, arguments=("--window=256M", *TWO_HEADS_2D)),
-    FrontEnd("vfio-pc", "vfio-user-pci", console=False, arguments=TWO_HEADS_2D, board="pc"),
+    # Without a window QEMU does not wait for the answers to a guest's writes.
+    FrontEnd("vfio-pc", "vfio-user-pci", console=False, arguments=("--window=0", *TWO_HEADS_2D), board="pc"),
     # Vulkan in the guest, with the window that the program chooses.
     FrontEnd("venus", "vhost-user-test-device-pci", console=False, arguments=("--renderer=2d,venus",)),
     FrontEnd("venus-vfio", "vfio-user-pci", console=False, arguments=("--renderer=2d,venus",)),
