@@ -20,7 +20,7 @@ ALL = bool(os.environ.get("PVGPU_VENUS_ALL"))
 
 
 def pytest_generate_tests(metafunc):
-    if "mesa" in metafunc.fixturenames:
+    if "mesa" in metafunc.fixturenames and "scene" not in metafunc.fixturenames:
         metafunc.parametrize("mesa", MESAS, scope="module")
 
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from conftest import ALL, Servers
+from conftest import ALL, MESAS, Servers
 from rig import drivers
 
 TOLERANCE = 0.001  # the share of pixels that may differ
@@ -25,7 +25,7 @@ GLMARK2 = [
     "terrain", "shadow", "refract", "conditionals:fragment-steps=5:vertex-steps=0", "function:fragment-complexity=medium:fragment-steps=5",
     "loop:fragment-loop=false:fragment-steps=5:vertex-steps=5",
 ]
-# In ./run check the others are left out for time: they draw in the same ways.
+# In ./run check the others are left out for time, as they draw in the same ways: PVGPU_VENUS_ALL=1 runs them.
 SHORT_VKMARK = {"26.1": VKMARK, "25.0": ["vertex:device-local=true", "effect2d:kernel=blur", "desktop", "cube"]}
 SHORT_GLMARK2 = {
     "26.1": ["build:use-vbo=true", "texture:texture-filter=mipmap", "shading:shading=phong", "bump:bump-render=normals",
@@ -33,6 +33,14 @@ SHORT_GLMARK2 = {
     "25.0": ["shading:shading=phong", "jellyfish"],
 }
 native_pictures = {}
+
+
+def pytest_generate_tests(metafunc):
+    # Here and not in conftest.py, whose hook leaves alone what asks for scenes.
+    if "scene" in metafunc.fixturenames:
+        every, short = (VKMARK, SHORT_VKMARK) if "vkmark" in metafunc.function.__name__ else (GLMARK2, SHORT_GLMARK2)
+        metafunc.parametrize("mesa,scene", [(mesa, scene) for mesa in MESAS for scene in (every if ALL else short[mesa])],
+                             scope="module")
 
 
 @pytest.fixture(autouse=True)
@@ -87,10 +95,7 @@ def test_vkcube(compare, frames):
     compare(f"vkcube {frames}", ["vkcube", "--wsi", "xcb"], {"STILL_FRAMES": str(frames)}, "Virtio-GPU Venus")
 
 
-@pytest.mark.parametrize("scene", VKMARK)
-def test_vkmark(compare, scene, mesa):
-    if not (ALL or scene in SHORT_VKMARK[mesa]):
-        pytest.skip("left out for time; PVGPU_VENUS_ALL=1 runs it")
+def test_vkmark(compare, scene):
     compare(f"vkmark {scene}", ["vkmark", "--winsys", "xcb", "--size", "640x480", "-b", f"{scene}:duration=600"], {}, "Virtio-GPU Venus")
 
 
@@ -102,10 +107,7 @@ def test_glxgears(compare):
     compare("glxgears", ["glxgears", "-info"], zink(), "Virtio-GPU Venus")
 
 
-@pytest.mark.parametrize("scene", GLMARK2)
-def test_glmark2(compare, scene, mesa):
-    if not (ALL or scene in SHORT_GLMARK2[mesa]):
-        pytest.skip("left out for time; PVGPU_VENUS_ALL=1 runs it")
+def test_glmark2(compare, scene):
     compare(f"glmark2 {scene}", ["glmark2", "--size", "640x480", "-b", f"{scene}:duration=600"], zink(), "Virtio-GPU Venus")
 
 
