@@ -75,8 +75,10 @@ fi
 
 if step tests; then
     {
-        on_native timeout 250 "$kit/bin/vk-tests" >"$work/native.txt" 2>&1 || echo "== natively: exit code $?"
-        if start_server; then through_ours timeout 250 "$kit/bin/vk-tests" >"$work/ours.txt" 2>&1 || echo "== through ours: exit code $?"; fi
+        # What a lost device leaves running on a GPU without a watchdog, later work waits for.
+        mapfile -t cases < <(on_native "$kit/bin/vk-tests" --list | grep -v device_lost)
+        on_native timeout 250 "$kit/bin/vk-tests" "${cases[@]}" >"$work/native.txt" 2>&1 || echo "== natively: exit code $?"
+        if start_server; then through_ours timeout 250 "$kit/bin/vk-tests" "${cases[@]}" >"$work/ours.txt" 2>&1 || echo "== through ours: exit code $?"; fi
         python3 "$kit/bench/gpu-kit/compare.py" "$work/native.txt" "$work/ours.txt"
         tail -n 3 "$work/native.txt" "$work/ours.txt"
     } >"$out/tests.txt" 2>&1

@@ -84,9 +84,9 @@ void pv_venus_handle_vkEnumerateDeviceExtensionProperties(
 }
 
 /*
- * To a virtual machine the device is a virtual GPU, whatever draws behind it; its name says what. OpenGL on Vulkan (zink)
- * takes no CPU devices, and X no OpenGL with "llvmpipe" anywhere in its name, though the guest's own CPU would be the
- * slower one. Mesa's Vulkan driver of that name has another: lavapipe.
+ * To a virtual machine the device is a virtual GPU, whatever draws behind it; its name says what. OpenGL on Vulkan
+ * (zink) takes no CPU devices, and X no OpenGL with "llvmpipe" anywhere in its name, though the guest's own CPU would
+ * be the slower one. Mesa's Vulkan driver of that name has another: lavapipe.
  */
 static void show_properties(const struct pv_venus_host_device *host, VkPhysicalDeviceProperties *properties)
 {
