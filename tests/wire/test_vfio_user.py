@@ -13,7 +13,7 @@ from wirelib import gpu, ring as rings, vfio_user as vfio
 from wirelib.control import Control
 from wirelib.driver import CONTROL
 from wirelib.memory import Region
-from wirelib.process import poll
+from wirelib.process import connect, poll
 from wirelib.vfio_user import BAR0, BAR2, CONFIG
 
 MIB = 1 << 20
@@ -634,7 +634,7 @@ def test_keep_listening_serves_one_vm_after_the_other(lab):
     poll(path.exists, "the socket")
     counts = []
     for _ in range(6):
-        with vfio.VfioMachine(process, vfio.connect(path)) as machine:
+        with vfio.VfioMachine(process, connect(path)) as machine:
             machine.realize().start().is_healthy()
             resource, _ = machine.picture(16, 16)
             assert resource == 1

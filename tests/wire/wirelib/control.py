@@ -6,22 +6,13 @@ import json
 import os
 import socket
 
-from .process import PATIENCE, poll
+from .process import connect
 
 
 class Control:
     def __init__(self, path):
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(PATIENCE)
-        poll(lambda: self._try(str(path)), "a connection to the control socket")
+        self.sock = connect(path)
         self.buffered = b""
-
-    def _try(self, path):
-        try:
-            self.sock.connect(path)
-            return True
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
 
     def send(self, data):
         self.sock.sendall(data)

@@ -40,6 +40,22 @@ def poll(condition, what, timeout=None):
         time.sleep(0.001)
 
 
+def connect(path):
+    """A connection to a listening socket; its file is there a moment before somebody listens."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(PATIENCE)
+
+    def attempt():
+        try:
+            sock.connect(str(path))
+            return True
+        except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
+            return False
+
+    poll(attempt, f"a connection to {path}")
+    return sock
+
+
 def no_core():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

@@ -4,7 +4,6 @@
 import json
 import os
 import select
-import socket
 import struct
 
 from . import gpu, ring as rings
@@ -311,10 +310,3 @@ class VfioMachine(Driver):
             os.close(self.window_fd)
         os.close(self.vectors[0])
         self.close_guest()
-
-
-def connect(path):
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.settimeout(PATIENCE)
-    sock.connect(str(path))
-    return sock

@@ -6,7 +6,7 @@ import os
 import socket
 import struct
 
-from wirelib.process import PATIENCE, poll
+from wirelib.process import connect, poll
 
 (RESOURCE_UNREF, BUSY_WAIT, CREATE_RENDERER, PING, PROTOCOL_VERSION, GET_PARAM, GET_CAPSET, CONTEXT_INIT, CREATE_BLOB,
  SYNC_CREATE, SYNC_UNREF, SYNC_READ, SYNC_WRITE, SYNC_WAIT, SUBMIT_CMD2) = (3, 7, 8, 10, 11, *range(15, 25))
@@ -65,9 +65,7 @@ class Blob:
 
 class Client:
     def __init__(self, path):
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(PATIENCE)
-        self.sock.connect(str(path))
+        self.sock = connect(path)
         self.blobs = []
 
     # ---- The wire ----
