@@ -51,7 +51,7 @@ static bool size_fits(const struct pv_venus_device *device, const struct pv_venu
 		nr_layers = PV_VENUS_TRAIT_LAYERS(traits) - region->subresource->baseArrayLayer;
 	}
 	texels.nr_layers = nr_layers;
-	if (region->flags & VK_HOST_IMAGE_COPY_MEMCPY_BIT) {
+	if (region->flags & VK_HOST_IMAGE_COPY_MEMCPY_EXT) {
 		VkImage handle = (VkImage)(uintptr_t)image->handle;
 
 		return opaque_size(device, handle, region->subresource, nr_layers, &needed) && needed <= data_bytes;
