@@ -378,7 +378,7 @@ static int start_device(struct service *service)
 	    .max_host_bytes = options->max_host_bytes,
 	    .window_bytes = options->window_bytes,
 	    .png_path = options->png_path,
-	    .renderers = options->renderers,
+	    .renderers = options->renderers ? options->renderers : "2d",
 	    .vulkan_device = options->vulkan_device,
 	    .emulate_portability = options->emulate_portability,
 	};
@@ -497,7 +497,7 @@ int cli_serve(const struct cli_command *command, const struct cli_serve_kind *ki
 	snprintf(options.pid_name, sizeof(options.pid_name), "%ld", (long)getpid());
 	pv_log_set_level(options.log_level);
 	cli_raise_descriptor_limit();
-	if (!options.renderers || strstr(options.renderers, "venus"))
+	if (options.renderers && strstr(options.renderers, "venus"))
 		cli_keep_heap();
 	if (!prepare_wake())
 		return CLI_FAILED;

@@ -47,8 +47,7 @@ enum {
 	"  --size=SIZE[,SIZE...]       size of each head, WIDTHxHEIGHT or off; default 1280x800\n"                     \
 	"  --display=none|png[=PATH]   png: write each head's last picture to PATH in the end; default none\n"
 #define CLI_SERVE_RENDER_HELP                                                                                          \
-	"  --renderer=LIST             2d, venus or both: venus gives the guest the host's Vulkan; default 2d, and\n"  \
-	"                              venus if this host can\n"                                                       \
+	"  --renderer=LIST             2d, venus or both: venus gives the guest the host's Vulkan; default 2d\n"       \
 	"  --device=NUMBER|NAME        Vulkan device, as pvgpu devices lists them; default the best\n"                 \
 	"  --emulate-portability       for tests: make do with the Vulkan of a Mac\n"
 #define CLI_SERVE_CONTROL_HELP                                                                                         \

@@ -328,7 +328,7 @@ static void write_ring(struct input *in)
 	for (uint8_t n = byte(in) % 4 + 1; n > 0; n--)
 		put_command(&words, in);
 	if (byte(in) > 0xc0) {
-		memcpy(maps[id] + 4096 + byte(in) * 4u, words.word, 4 * words.count);
+		memcpy(maps[id] + 4096 + (size_t)byte(in) * 4, words.word, 4 * words.count);
 		return;
 	}
 	for (size_t i = 0; i < words.count; i++, tails[id] += 4)
