@@ -57,7 +57,7 @@ root_make() {
     progress "$name root" "$log" unshare --mount --pid --fork --kill-child --mount-proc \
         mmdebstrap --mode=root --variant=apt --components=main --skip=check/empty --verbose "${args[@]}" \
         --dpkgopt=force-unsafe-io --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
-        --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/icons/*' \
+        --dpkgopt='path-exclude=/usr/share/locale/*' \
         --include="$(package_list "$env_dir/$name.packages" | paste -sd,)" "$suite" "$tmp" "${lines[@]}" ||
         die "the $name root could not be made" "is the network there? is there space in $pv_cache? see $log, then try again"
     date -u +%FT%TZ >"$tmp/.pvgpu-root"
