@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Large zeroed buffers straight from the kernel: only what is touched takes memory. Any thread. */
+/* Memory straight from the kernel. Any thread. */
 #ifndef PV_BASE_PAGES_H
 #define PV_BASE_PAGES_H
 
 #include "base/base.h"
 
-/* `size_bytes` > 0. Large buffers ask for huge pages where the system has them. */
+/* Zeroed; only what is touched takes memory. `size_bytes` > 0. Large buffers ask for huge pages where the system has
+ * them. */
 PV_MUST_USE enum pv_status pv_pages_map(uint64_t size_bytes, void **out);
 /* NULL is fine. */
 void pv_pages_unmap(void *pages, uint64_t size_bytes);
@@ -29,5 +30,11 @@ PV_MUST_USE enum pv_status pv_pages_move_to_file(void *bytes, int from_fd, int t
  * zeros in between). Zero-filled, or with `keep` with what was there. PV_ERR_NO_MEMORY: it is as it was.
  */
 PV_MUST_USE enum pv_status pv_pages_make_private(void *bytes, uint64_t size_bytes, bool keep);
+
+/*
+ * Gives back to the kernel what malloc() keeps in store, in all its heaps. Takes milliseconds, in which other threads'
+ * allocations wait: for the end of something large.
+ */
+void pv_heap_trim(void);
 
 #endif

@@ -4,9 +4,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 
 #include "cli/cli.h"
 #include "pv/api.h"
@@ -125,10 +122,6 @@ int main(int argc, char **argv)
 		return CLI_USAGE;
 	/* A reader that goes away is an error of that write, not our end. */
 	signal(SIGPIPE, SIG_IGN);
-#ifdef __GLIBC__
-	/* Threads of many contexts fill glibc's arenas with holes: 1.8 GiB after 10 minutes of clients that die. */
-	mallopt(M_ARENA_MAX, 2);
-#endif
 	code = dispatch(argc, argv);
 	if (fflush(stdout) != 0 || ferror(stdout)) {
 		cli_error(NULL, "cannot write to the standard output: %s", strerror(errno));

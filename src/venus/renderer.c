@@ -235,6 +235,8 @@ static void *reaper_thread(void *user)
 	struct client *client = user;
 
 	pv_venus_context_release(client->context);
+	/* Drivers allocate in small pieces, and what another client got in between keeps hundreds of MiB in store. */
+	pv_heap_trim();
 	pv_venus_mailbox_post(&client->venus->mailbox, &client->reaped);
 	return NULL;
 }
