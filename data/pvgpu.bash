@@ -13,7 +13,7 @@ _pvgpu_names() {
 
 _pvgpu() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
-    local commands='vhost-user vfio-user vtest devices status screenshot resize help version'
+    local commands='run vhost-user vfio-user vtest devices status screenshot resize help version'
     # "--option=value" comes as three words.
     if [ "$current" = = ]; then
         current=
@@ -26,7 +26,7 @@ _pvgpu() {
         return
     fi
     case $previous in
-    --socket-path | -s | --control | -o | --output)
+    --socket-path | -s | --control | -o | --output | --kernel | -k | --initrd | -i | --firmware | --qemu | --console)
         compopt -o filenames
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
@@ -35,7 +35,19 @@ _pvgpu() {
         mapfile -t COMPREPLY < <(compgen -W "$(_pvgpu_names)" -- "$current")
         return
         ;;
+    --transport)
+        mapfile -t COMPREPLY < <(compgen -W 'vfio-user vhost-user vhost-user-gpu' -- "$current")
+        return
+        ;;
+    --accel)
+        mapfile -t COMPREPLY < <(compgen -W 'kvm hvf tcg' -- "$current")
+        return
+        ;;
     --display)
+        if [ "$command" = run ]; then
+            mapfile -t COMPREPLY < <(compgen -W 'auto gtk sdl cocoa vnc none png=' -- "$current")
+            return
+        fi
         mapfile -t COMPREPLY < <(compgen -W 'none png png=' -- "$current")
         return
         ;;
@@ -46,6 +58,16 @@ _pvgpu() {
     esac
     local words=
     case $command in
+    run)
+        if [[ $current != -* ]]; then
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
+        fi
+        words='--kernel= --initrd= --append= --snapshot --firmware= --memory= --smp= --ssh= --no-network --console= --display=
+            --qemu= --transport= --accel= --dry-run --renderer= --device= --window= --size= --outputs= --name= --control=
+            --max-host-memory= --log-level= --help'
+        ;;
     vhost-user)
         words='--socket-path= --fd= --print-capabilities --renderer= --device= --emulate-portability --outputs= --size= --display= --window= --max-host-memory=
             --control= --name= --keep-listening --log-level= --help'

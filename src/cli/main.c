@@ -13,6 +13,7 @@ static const char overview[] =
     "\n"
     "A virtio-gpu device for virtual machines, in a process of its own.\n"
     "\n"
+    "  run           boot a guest with this device, in QEMU: one command for all below\n"
     "  vhost-user    be the device of one virtual machine, for QEMU and others\n"
     "  vfio-user     the same as a PCI device of its own, for QEMU 11.1 and Cloud Hypervisor\n"
     "  vtest         give the host's GPU to Vulkan programs of this machine, without a virtual machine\n"
@@ -24,6 +25,7 @@ static const char overview[] =
     "  version       print the version\n"
     "\n"
     "Examples:\n"
+    "  pvgpu run debian.qcow2\n"
     "  pvgpu vhost-user --socket-path=/tmp/gpu.sock &\n"
     "  qemu-system-x86_64 -machine q35,memory-backend=mem -object memory-backend-memfd,id=mem,size=2G,share=on -m 2G "
     "\\\n"
@@ -31,8 +33,8 @@ static const char overview[] =
     "  pvgpu status\n"
     "  pvgpu screenshot -o now.png\n";
 
-static const struct cli_command *const commands[] = {&cli_vhost_user, &cli_vfio_user,  &cli_vtest, &cli_devices,
-						     &cli_status,     &cli_screenshot, &cli_resize};
+static const struct cli_command *const commands[] = {&cli_run,     &cli_vhost_user, &cli_vfio_user,  &cli_vtest,
+						     &cli_devices, &cli_status,     &cli_screenshot, &cli_resize};
 
 void cli_error(const char *hint, const char *fmt, ...)
 {
