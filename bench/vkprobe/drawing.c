@@ -67,6 +67,37 @@ void pv_measure_bound_draws_queued(struct pv_probe *probe, struct pv_series *ser
 	measure_draws(probe, series, DRAWS, true, PV_PROBE_SLOTS);
 }
 
+/* What the calling thread spends on recording a draw: of the frames above, the part that nothing can overlap with. */
+static void measure_recording(struct pv_probe *probe, struct pv_series *series, bool bind)
+{
+	struct drawing drawing = {.draws = DRAWS, .bind = bind};
+	struct pv_pipe pipe;
+
+	pv_scene_init(&drawing.scene, probe, SIDE, SIDE);
+	pv_pipe_init(&pipe, probe, 1);
+	for (uint32_t i = 0; i < probe->options.repeats * 20 + 5; i++) {
+		VkCommandBuffer commands = pv_pipe_begin(&pipe);
+		const uint64_t began = pv_now_ns();
+
+		record_draws(commands, &drawing);
+		if (i >= 5)
+			pv_series_add(series, (double)(pv_now_ns() - began) / DRAWS);
+		pv_pipe_submit(&pipe);
+	}
+	pv_pipe_finish(&pipe);
+	pv_scene_finish(&drawing.scene);
+}
+
+void pv_measure_recording(struct pv_probe *probe, struct pv_series *series)
+{
+	measure_recording(probe, series, false);
+}
+
+void pv_measure_bound_recording(struct pv_probe *probe, struct pv_series *series)
+{
+	measure_recording(probe, series, true);
+}
+
 void pv_measure_frames_sync(struct pv_probe *probe, struct pv_series *series)
 {
 	measure_draws(probe, series, 1, false, 1);

@@ -25,6 +25,8 @@ static const struct measurement {
     {"draws-queued", "1/s", pv_measure_draws_queued, "draws, 10,000 a frame, 3 frames under way"},
     {"bound-draws-sync", "1/s", pv_measure_bound_draws_sync, "the same, each with push constants and a descriptor set"},
     {"bound-draws-queued", "1/s", pv_measure_bound_draws_queued, "the same, 3 frames under way"},
+    {"recording", "ns", pv_measure_recording, "a draw's share of recording such a frame"},
+    {"bound-recording", "ns", pv_measure_bound_recording, "the same with push constants and a descriptor set"},
     {"frames-sync", "1/s", pv_measure_frames_sync, "frames of one triangle, one under way"},
     {"frames-queued", "1/s", pv_measure_frames_queued, "frames of one triangle, 3 under way"},
     {"pipeline", "ms", pv_measure_pipeline, "a graphics pipeline and its first use"},

@@ -122,6 +122,8 @@ void pv_measure_draws_sync(struct pv_probe *probe, struct pv_series *series);
 void pv_measure_draws_queued(struct pv_probe *probe, struct pv_series *series);
 void pv_measure_bound_draws_sync(struct pv_probe *probe, struct pv_series *series);
 void pv_measure_bound_draws_queued(struct pv_probe *probe, struct pv_series *series);
+void pv_measure_recording(struct pv_probe *probe, struct pv_series *series);
+void pv_measure_bound_recording(struct pv_probe *probe, struct pv_series *series);
 void pv_measure_frames_sync(struct pv_probe *probe, struct pv_series *series);
 void pv_measure_frames_queued(struct pv_probe *probe, struct pv_series *series);
 void pv_measure_fill(struct pv_probe *probe, struct pv_series *series);
