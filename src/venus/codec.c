@@ -41,8 +41,12 @@ void pv_venus_execute(struct pv_venus_decoder *d)
 
 /* ---- Arrays ---- */
 
-bool pv_venus_array_too_long(struct pv_venus_decoder *d, uint64_t count, const char *field)
+bool pv_venus_need_array_more(struct pv_venus_decoder *d, uint64_t count, uint64_t size, const char *field)
 {
+	uint64_t bytes;
+
+	if (!__builtin_mul_overflow(count, size, &bytes) && pv_venus_copy_more(d, bytes))
+		return true;
 	pv_venus_fail(d, field, "the stream ends before all its elements", count);
 	d->cursor = d->end;
 	return false;

@@ -156,7 +156,7 @@ static inline bool pv_venus_load_dispatch(struct pv_venus_decoder *d, uint64_t i
 
 /* ---- Arrays ---- */
 
-bool pv_venus_array_too_long(struct pv_venus_decoder *d, uint64_t count, const char *field);
+bool pv_venus_need_array_more(struct pv_venus_decoder *d, uint64_t count, uint64_t size, const char *field);
 /* False: `count` elements of at least `size` bytes each cannot follow. */
 static inline bool pv_venus_need_array(struct pv_venus_decoder *d, uint64_t count, uint64_t size, const char *field)
 {
@@ -165,7 +165,7 @@ static inline bool pv_venus_need_array(struct pv_venus_decoder *d, uint64_t coun
 	if (__builtin_expect(!__builtin_mul_overflow(count, size, &bytes) && bytes <= (uint64_t)(d->end - d->cursor),
 			     1))
 		return true;
-	return pv_venus_array_too_long(d, count, field);
+	return pv_venus_need_array_more(d, count, size, field);
 }
 
 /* Room for `count` elements of `size` bytes that take at least `wire_size` bytes in the stream each. */

@@ -612,6 +612,48 @@ static void test_nested_streams(void **state)
 	assert_int_equal(pv_venus_null.nr_calls, 4);
 }
 
+/* Wherever the private copy ends for now, the rest is fetched when it is needed; and there is no more than that. */
+static void test_source(void **state)
+{
+	struct stream s = {0};
+	struct pv_venus_decoder *d = &pv_venus_null.decoder;
+	uint64_t bytes;
+	uint8_t *copy;
+
+	(void)state;
+	object(PV_VENUS_COMMAND_BUFFER, 7);
+	object(PV_VENUS_PIPELINE_LAYOUT, 8);
+	object(PV_VENUS_DESCRIPTOR_SET, 9);
+	/* vkCmdBindDescriptorSets and vkCmdPushConstants: handles, an array in place, bytes. */
+	PUT(&s, 103, 0, 7, 0, 0, 8, 0, 0, 2, 2, 0, 9, 0, 9, 0, 2, 2, 0, 256, 512);
+	PUT(&s, 132, 0, 7, 0, 8, 0, 1, 0, 12, 12, 0, 1, 2, 3);
+	bytes = 4 * (uint64_t)s.count;
+	copy = malloc(bytes);
+	assert_non_null(copy);
+	for (uint64_t short_of = 0; short_of <= 4; short_of += 4) {
+		for (uint64_t at_once = 0; at_once + short_of <= bytes; at_once += 4) {
+			memset(copy, 0xee, bytes);
+			memcpy(copy, s.words, at_once);
+			d->cursor = copy;
+			d->end = copy + at_once;
+			d->source = (const uint8_t *)s.words + at_once;
+			d->source_bytes = bytes - at_once - short_of;
+			pv_venus_null.nr_calls = 0;
+			pv_venus_execute(d);
+			assert_false(failed());
+			pv_venus_execute(d);
+			assert_int_equal(failed(), short_of != 0);
+			assert_int_equal(pv_venus_null.nr_calls, short_of ? 1 : 2);
+			if (!short_of)
+				assert_memory_equal(copy, s.words, bytes);
+			d->failed = false;
+			d->source_bytes = 0;
+		}
+	}
+	d->cursor = d->end = NULL;
+	free(copy);
+}
+
 /* ---- Objects that the host could not make ---- */
 
 static void test_tombstones(void **state)
@@ -702,6 +744,7 @@ int main(void)
 	    TEST(test_replies_that_do_not_fit),
 	    TEST(test_blob_in_place),
 	    TEST(test_nested_streams),
+	    TEST(test_source),
 	    TEST(test_tombstones),
 	    TEST(test_lost_device),
 	    TEST(test_missing_function),

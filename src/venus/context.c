@@ -118,12 +118,6 @@ void pv_venus_decoder_finish(struct pv_venus_decoder *decoder)
 	pv_arena_finish(&decoder->arena);
 }
 
-bool pv_venus_should_stop(const struct pv_venus_decoder *decoder)
-{
-	return atomic_load_explicit(&decoder->context->lost, memory_order_acquire) ||
-	       (decoder->ring && atomic_load_explicit(&decoder->ring->stop, memory_order_acquire));
-}
-
 /* ---- Resources ---- */
 
 enum pv_status pv_venus_context_attach(struct pv_venus_context *context, uint32_t id,

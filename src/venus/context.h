@@ -132,10 +132,4 @@ struct pv_venus_resource *pv_venus_context_resource(struct pv_venus_context *con
 struct pv_venus_resource *pv_venus_shared_range(struct pv_venus_decoder *decoder, uint32_t id, uint64_t offset,
 						uint64_t size, const char *what);
 
-/*
- * Any thread: whoever waits for long (a fence, a semaphore) does it in slices and asks this in between: the wait's ring
- * is being destroyed, or the context is lost. The command then ends, no matter how.
- */
-bool pv_venus_should_stop(const struct pv_venus_decoder *decoder);
-
 #endif

@@ -11,6 +11,31 @@ void pv_venus_fail(struct pv_venus_decoder *decoder, const char *field, const ch
 	decoder->failed_value = value;
 }
 
+bool pv_venus_copy_more(struct pv_venus_decoder *decoder, uint64_t bytes)
+{
+	uint64_t have = (uint64_t)(decoder->end - decoder->cursor);
+	uint64_t missing = bytes > have ? bytes - have : 0;
+
+	if (missing > decoder->source_bytes)
+		return false;
+	/* `end` is const for those who decode. */
+	memcpy((uint8_t *)(uintptr_t)decoder->end, decoder->source, missing);
+	decoder->end += missing;
+	decoder->source += missing;
+	decoder->source_bytes -= missing;
+	return true;
+}
+
+bool pv_venus_need_more(struct pv_venus_decoder *decoder, uint64_t bytes, const char *field)
+{
+	if (pv_venus_copy_more(decoder, bytes))
+		return true;
+	pv_venus_fail(decoder, field, "the stream ends inside it", bytes);
+	/* Nothing of the rest may be taken for more arguments. */
+	decoder->cursor = decoder->end;
+	return false;
+}
+
 void *pv_venus_alloc_failed(struct pv_venus_decoder *decoder, uint64_t bytes)
 {
 	pv_venus_fail(decoder, "arguments", "they need too much memory", bytes);

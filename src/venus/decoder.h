@@ -3,9 +3,10 @@
  * One Venus command stream in execution (wire format 1): a ring's, or the context's control stream.
  *
  * The bytes between `cursor` and `end` are a private copy, aligned to 4 bytes: the guest cannot change them, and
- * arguments point into them. Reading past the end, an impossible count, an unknown struct or object sets `failed` and
- * gives zeros from then on, so that decoding code needs no branches of its own; nothing is called on the host once it
- * is set. What failed is kept for the log line.
+ * arguments point into them. More of the stream may still be at `source`, in the guest's memory, from where each byte
+ * is copied once, behind `end`. Reading past the end, an impossible count, an unknown struct or object sets `failed`
+ * and gives zeros from then on, so that decoding code needs no branches of its own; nothing is called on the host once
+ * it is set. What failed is kept for the log line.
  *
  * Generated code (gen/) is the main user. Owned by the stream's thread.
  */
@@ -26,6 +27,8 @@ struct pv_venus_ring;
 
 struct pv_venus_decoder {
 	const uint8_t *cursor, *end;
+	const uint8_t *source; /* the rest of the stream; there is room for it behind `end` */
+	uint64_t source_bytes;
 	bool failed;
 	/* This command names an object that the host could not make: it is skipped. Cleared for each command. */
 	bool tombstone;
@@ -50,15 +53,16 @@ struct pv_venus_decoder {
  */
 void pv_venus_fail(struct pv_venus_decoder *decoder, const char *field, const char *reason, uint64_t value);
 
+/* Copies from `source` what `bytes` at the cursor lack. False: the stream does not have that many. */
+bool pv_venus_copy_more(struct pv_venus_decoder *decoder, uint64_t bytes);
+
 /* False: fewer than `bytes` are left, and the stream has failed. Afterwards that much may be read unchecked. */
+bool pv_venus_need_more(struct pv_venus_decoder *decoder, uint64_t bytes, const char *field);
 static inline bool pv_venus_need(struct pv_venus_decoder *decoder, uint64_t bytes, const char *field)
 {
 	if (__builtin_expect((uint64_t)(decoder->end - decoder->cursor) >= bytes, 1))
 		return true;
-	pv_venus_fail(decoder, field, "the stream ends inside it", bytes);
-	/* Nothing of the rest may be taken for more arguments. */
-	decoder->cursor = decoder->end;
-	return false;
+	return pv_venus_need_more(decoder, bytes, field);
 }
 
 /* After pv_venus_need(). */

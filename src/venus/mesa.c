@@ -66,46 +66,70 @@ void pv_venus_handle_vkSeekReplyCommandStreamMESA(struct pv_venus_decoder *d,
 
 /* ---- Nested streams ---- */
 
-/* A private copy: the guest can change what it shares while we decode. */
-static const uint8_t *copy_nested(struct pv_venus_decoder *d, const VkCommandStreamDescriptionMESA *stream)
+/*
+ * Copied a little ahead of the cursor: the guest's lines are in its processor's cache, so the next ones are fetched
+ * while commands execute.
+ */
+#define COPY_BYTES  4096u
+#define AHEAD_BYTES 1024u
+
+/* Room for a private copy: the guest can change what it shares while we decode. */
+static uint8_t *nested_room(struct pv_venus_decoder *d, uint64_t size)
 {
 	struct pv_venus_ring *ring = d->ring;
-	struct pv_venus_resource *resource;
 
-	if (stream->size > MAX_NESTED_BYTES) {
-		pv_venus_fail(d, "VkCommandStreamDescriptionMESA.size", "it is too large", stream->size);
+	if (size > MAX_NESTED_BYTES) {
+		pv_venus_fail(d, "VkCommandStreamDescriptionMESA.size", "it is too large", size);
 		return NULL;
 	}
-	if (ring->nested_bytes < stream->size) {
-		uint64_t room = stream->size < UINT64_C(64) << 10 ? UINT64_C(64) << 10 : stream->size * 3 / 2;
+	if (ring->nested_bytes < size) {
+		uint64_t room = size < UINT64_C(64) << 10 ? UINT64_C(64) << 10 : size * 3 / 2;
 
 		free(ring->nested_commands);
 		ring->nested_commands = malloc(room);
 		ring->nested_bytes = ring->nested_commands ? room : 0;
 	}
-	if (!ring->nested_commands) {
-		pv_venus_fail(d, "VkCommandStreamDescriptionMESA.size", "the host has no memory", stream->size);
-		return NULL;
-	}
-	resource = pv_venus_shared_range(d, stream->resourceId, stream->offset, stream->size,
-					 "VkCommandStreamDescriptionMESA");
-	if (!resource)
-		return NULL;
-	memcpy(ring->nested_commands, resource->bytes + stream->offset, stream->size);
-	pv_venus_resource_unref(resource);
+	if (!ring->nested_commands)
+		pv_venus_fail(d, "VkCommandStreamDescriptionMESA.size", "the host has no memory", size);
 	return ring->nested_commands;
 }
 
-static void execute_nested(struct pv_venus_decoder *d, const uint8_t *commands, size_t len)
+/* False: the stream is at its end, or is to end here. */
+static inline bool prepare_nested_command(struct pv_venus_decoder *d)
 {
-	d->cursor = commands;
-	d->end = commands + len;
+	uint64_t have = (uint64_t)(d->end - d->cursor);
+
+	if (have < AHEAD_BYTES && d->source_bytes) {
+		(void)pv_venus_copy_more(d, have + pv_min_u64(COPY_BYTES, d->source_bytes));
+		have = (uint64_t)(d->end - d->cursor);
+	}
+	/* As far into the next copy as the cursor is in this one. It may point behind the stream: no access faults. */
+	__builtin_prefetch(d->source + (COPY_BYTES + AHEAD_BYTES - have) % COPY_BYTES);
+	return have && !d->failed && !pv_venus_should_stop(d);
+}
+
+static void execute_nested(struct pv_venus_decoder *d, const VkCommandStreamDescriptionMESA *stream)
+{
+	uint8_t *room = nested_room(d, stream->size);
+	struct pv_venus_resource *resource = room
+						 ? pv_venus_shared_range(d, stream->resourceId, stream->offset,
+									 stream->size, "VkCommandStreamDescriptionMESA")
+						 : NULL;
+
+	if (!resource)
+		return;
+	d->cursor = room;
+	d->end = room;
+	d->source = resource->bytes + stream->offset;
+	d->source_bytes = stream->size;
 	d->nested = true;
-	while (d->cursor < d->end && !d->failed && !pv_venus_should_stop(d))
+	while (prepare_nested_command(d))
 		d->context->execute(d);
 	/* Of a failure it is the nested command that is named. */
 	if (!d->failed)
 		d->nested = false;
+	d->source_bytes = 0;
+	pv_venus_resource_unref(resource);
 }
 
 void pv_venus_handle_vkExecuteCommandStreamsMESA(struct pv_venus_decoder *d,
@@ -130,15 +154,12 @@ void pv_venus_handle_vkExecuteCommandStreamsMESA(struct pv_venus_decoder *d,
 	d->arena = ring->nested_arena;
 	for (uint32_t i = 0; i < args->streamCount && !d->failed; i++) {
 		const VkCommandStreamDescriptionMESA *stream = &args->pStreams[i];
-		const uint8_t *commands;
 
 		if (args->pReplyPositions)
 			seek_reply(d, args->pReplyPositions[i], "pReplyPositions");
 		if (stream->size == 0 || d->failed)
 			continue;
-		commands = copy_nested(d, stream);
-		if (commands)
-			execute_nested(d, commands, stream->size);
+		execute_nested(d, stream);
 	}
 	ring->nested_arena = d->arena;
 	d->arena = arena;

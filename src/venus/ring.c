@@ -32,8 +32,10 @@
 
 /* Short: with few CPUs the host's driver, or the guest itself, waits for ours. Yielding is as quick where it is free.
  */
-#define SPIN_MIN_NS  UINT64_C(500)
-#define SPIN_MAX_NS  UINT64_C(3000)
+#define SPIN_MIN_NS UINT64_C(500)
+#define SPIN_MAX_NS UINT64_C(3000)
+/* Waits after which it is tried again: the guest may have got a processor of its own. */
+#define SPIN_AGAIN   256u
 #define YIELD_NS     UINT64_C(100000)
 #define SLEEP_MIN_NS UINT64_C(10000)
 #define SLEEP_MAX_NS UINT64_C(10000000)
@@ -154,15 +156,26 @@ static void sleep_idle(struct pv_venus_ring *ring, uint32_t at)
 	atomic_fetch_and_explicit(ring->status, ~PV_VENUS_RING_IDLE, memory_order_seq_cst);
 }
 
+/*
+ * Longer after a success, shorter after a failure and at last not at all, so that a guest that is slower, or that
+ * shares our processor, waits for nothing.
+ */
 static bool spin(struct pv_venus_ring *ring, uint32_t at, uint64_t start_ns)
 {
+	if (!ring->may_spin || (ring->spin_ns < SPIN_MIN_NS && ++ring->waits % SPIN_AGAIN != 0))
+		return false;
+	if (ring->spin_ns < SPIN_MIN_NS)
+		ring->spin_ns = SPIN_MAX_NS;
 	do {
 		for (int i = 0; i < 16; i++) {
-			if (has_work(ring, at))
+			if (has_work(ring, at)) {
+				ring->spin_ns = pv_min_u64(ring->spin_ns * 2, SPIN_MAX_NS);
 				return true;
+			}
 			pv_cpu_relax();
 		}
 	} while (pv_now_ns() - start_ns < ring->spin_ns);
+	ring->spin_ns /= 2;
 	return false;
 }
 
@@ -170,13 +183,8 @@ static bool spin(struct pv_venus_ring *ring, uint32_t at, uint64_t start_ns)
 static void wait_for_work(struct pv_venus_ring *ring, uint32_t at)
 {
 	uint64_t start_ns = pv_now_ns(), elapsed_ns = 0;
-	bool found = spin(ring, at, start_ns);
 
-	/* Longer after a success, shorter after a failure, so that a guest that is slower than that costs nothing. */
-	if (ring->spin_ns)
-		ring->spin_ns = found ? pv_min_u64(ring->spin_ns * 2, SPIN_MAX_NS)
-				      : (ring->spin_ns / 2 > SPIN_MIN_NS ? ring->spin_ns / 2 : SPIN_MIN_NS);
-	if (found)
+	if (spin(ring, at, start_ns))
 		return;
 	while ((elapsed_ns = pv_now_ns() - start_ns) < ring->idle_timeout_ns) {
 		if (elapsed_ns < YIELD_NS) {
@@ -396,7 +404,8 @@ void pv_venus_ring_create(struct pv_venus_decoder *d, uint64_t id, const VkRingC
 	ring->extra_bytes = info->extraSize;
 	ring->idle_timeout_ns = info->idleTimeout;
 	/* With one CPU the guest does not run while we look. */
-	ring->spin_ns = pv_thread_nr_cpus() > 1 ? SPIN_MAX_NS : 0;
+	ring->may_spin = pv_thread_nr_cpus() > 1;
+	ring->spin_ns = SPIN_MAX_NS;
 	pv_condition_init(&ring->wake);
 	pv_venus_decoder_init(&ring->decoder, context, ring);
 	ring->nested_arena.max_bytes = ring->decoder.arena.max_bytes;

@@ -30,7 +30,7 @@ struct pv_venus_ring {
 	uint64_t extra_bytes;
 	uint64_t idle_timeout_ns;
 	int32_t nice;
-	bool has_nice, monitored;
+	bool has_nice, monitored, may_spin;
 	pthread_t thread;
 
 	/* ---- Any thread ---- */
@@ -58,7 +58,8 @@ struct pv_venus_ring {
 	uint8_t *commands;            /* buffer_bytes: private copy of what is pending */
 	uint8_t *nested_commands;     /* the same of a nested stream */
 	uint64_t nested_bytes;        /* room there */
-	uint64_t spin_ns;             /* how long it pays to look for the next command before sleeping */
+	uint64_t spin_ns;             /* how long it pays to look for the next command before yielding */
+	uint32_t waits;               /* without spinning */
 	uint32_t copied_tail;         /* where what is in `commands` ends */
 	/* The last question that was answered with "not yet", and where in the stream it was. */
 	uint64_t asked_id, asked_value;
@@ -69,6 +70,16 @@ struct pv_venus_ring {
 	/* Sums for people: how often it slept for lack of work. */
 	_Atomic uint64_t sleeps;
 };
+
+/*
+ * Any thread: whoever waits for long (a fence, a semaphore) does it in slices and asks this in between: the wait's ring
+ * is being destroyed, or the context is lost. The command then ends, no matter how.
+ */
+static inline bool pv_venus_should_stop(const struct pv_venus_decoder *decoder)
+{
+	return atomic_load_explicit(&decoder->context->lost, memory_order_acquire) ||
+	       (decoder->ring && atomic_load_explicit(&decoder->ring->stop, memory_order_acquire));
+}
 
 /*
  * The ring's thread, in a command that asks for the state of an object and whose answer is "not yet" (any `value`).
