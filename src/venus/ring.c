@@ -7,8 +7,10 @@
  * With nothing to do the thread first spins, for as long as that has paid lately, then yields, then sleeps an eighth of
  * the time it has waited so far: whoever comes back is served at most that much later, at a cost that dies out. After
  * the idle timeout it says IDLE and sleeps until it is notified. The guest stores the tail and then loads the status;
- * we store IDLE and then load the tail: as all four are sequentially consistent, one of the two sees the other. The
- * guest sends no second notification within the timeout, so the thread stays awake that long after each.
+ * we store IDLE and then load the tail: as all four are sequentially consistent, one of the two sees the other. A guest
+ * that has seen IDLE looks at its clock, notifies, and sends no second notification within the timeout, whatever the
+ * status says. So the thread says IDLE again only once the timeout has passed since it took note of the last one: also
+ * when that finds it awake, long after the IDLE that it answers.
  *
  * The context's control stream may wait for `executed` to reach a seqno. It stores the wish in `waiter` and looks at
  * `executed`; the thread stores `executed` and looks at `waiter`, cheaply after each command, and with a full barrier
@@ -124,16 +126,26 @@ static bool has_work(struct pv_venus_ring *ring, uint32_t at)
 	return atomic_load_explicit(ring->tail, memory_order_acquire) != at || should_stop(ring);
 }
 
-/* Says IDLE, and sleeps until it is notified. */
+/* Has it been notified since it took note of that last? */
+static bool take_notification(struct pv_venus_ring *ring) PV_REQUIRES(ring->context->rings_lock)
+{
+	bool notified = ring->notified;
+
+	ring->notified = false;
+	return notified;
+}
+
+/* Says IDLE, and sleeps until it is notified; not if it was notified while it was awake. */
 static void sleep_idle(struct pv_venus_ring *ring, uint32_t at)
 {
-	struct pv_venus_context *context = ring->context;
 	uint64_t waiter;
+	bool stays_awake;
 
-	/* An earlier notification means nothing; one that answers the IDLE below comes after it. */
-	pv_mutex_lock(&context->rings_lock);
-	ring->notified = false;
-	pv_mutex_unlock(&context->rings_lock);
+	pv_mutex_lock(&ring->context->rings_lock);
+	stays_awake = take_notification(ring);
+	pv_mutex_unlock(&ring->context->rings_lock);
+	if (stays_awake)
+		return;
 
 	/* Pairs with the guest's store of the tail, before its load of the status. */
 	pv_venus_ring_set_status(ring, PV_VENUS_RING_IDLE);
@@ -148,10 +160,10 @@ static void sleep_idle(struct pv_venus_ring *ring, uint32_t at)
 			return;
 		}
 		atomic_fetch_add_explicit(&ring->sleeps, 1, memory_order_relaxed);
-		pv_mutex_lock(&context->rings_lock);
-		while (!ring->notified && !should_stop(ring))
-			pv_condition_wait(&ring->wake, &context->rings_lock);
-		pv_mutex_unlock(&context->rings_lock);
+		pv_mutex_lock(&ring->context->rings_lock);
+		while (!take_notification(ring) && !should_stop(ring))
+			pv_condition_wait(&ring->wake, &ring->context->rings_lock);
+		pv_mutex_unlock(&ring->context->rings_lock);
 	}
 	atomic_fetch_and_explicit(ring->status, ~PV_VENUS_RING_IDLE, memory_order_seq_cst);
 }

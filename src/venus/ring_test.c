@@ -479,6 +479,30 @@ static void no_wake_up_is_lost(void **state)
 	finish(&guest);
 }
 
+/*
+ * A guest that is held up between its look at the status and its look at the clock notifies late, and does not do so
+ * again within the timeout: for that long the ring may not say IDLE.
+ */
+static void a_late_notification_keeps_it_awake(void **state)
+{
+	(void)state;
+	struct guest guest;
+	struct ring_shape shape = good_shape;
+	uint64_t notified_ns;
+
+	shape.idle_ns = SECOND_NS / 2;
+	start_shaped(&guest, 1, &shape);
+	WAIT_FOR(status(&guest) & PV_VENUS_RING_IDLE);
+	send_fake(&guest, FAKE_ADD, 1);
+	WAIT_FOR(!(status(&guest) & PV_VENUS_RING_IDLE));
+	usleep(200000);
+	notified_ns = pv_now_ns();
+	notify(&guest);
+	WAIT_FOR(status(&guest) & PV_VENUS_RING_IDLE);
+	assert_true(pv_now_ns() - notified_ns >= shape.idle_ns);
+	finish(&guest);
+}
+
 static void replies(void **state)
 {
 	(void)state;
@@ -1260,6 +1284,7 @@ int main(void)
 	    TEST(commands_are_executed_in_order),
 	    TEST(idle_rings_sleep_and_are_woken),
 	    TEST(no_wake_up_is_lost),
+	    TEST(a_late_notification_keeps_it_awake),
 	    TEST(replies),
 	    TEST(a_guest_that_asks_again_is_answered_later),
 	    TEST(nested_streams),

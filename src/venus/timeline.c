@@ -234,9 +234,10 @@ void pv_venus_timeline_destroy(struct pv_venus_timeline *timeline)
 	context->timelines[timeline->ring_idx] = NULL;
 	pv_mutex_unlock(&context->timelines_lock);
 
-	atomic_store_explicit(&timeline->stop, true, memory_order_release);
 	pv_mutex_lock(&timeline->lock);
+	/* At once: a fence that is still added is there before the thread serves for the last time. */
 	timeline->ended = true;
+	atomic_store_explicit(&timeline->stop, true, memory_order_release);
 	started = timeline->started;
 	pv_condition_signal(&timeline->changed);
 	pv_mutex_unlock(&timeline->lock);

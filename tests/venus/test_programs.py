@@ -3,7 +3,6 @@
 
 import json
 import subprocess
-import warnings
 
 import pytest
 
@@ -46,19 +45,6 @@ def vk_tests(environment, *arguments, seconds=30, limit_s=900):
     return {case["case"]: case for case in map(json.loads, result.stdout.splitlines())}
 
 
-def vk_tests_twice(environment):
-    """
-    TODO(issue 3): sync/timeline on Mesa 25.0 was seen to hang once in a few hundred runs, on a very busy machine; why is not
-    known. What runs out of time is said in pytest's warnings and run once more, alone.
-    """
-    cases = vk_tests(environment)
-    late = [name for name, case in cases.items() if case["reason"] == "out of time"]
-    if 0 < len(late) <= 2:
-        warnings.warn(f"out of time, run again: {', '.join(late)}", stacklevel=1)
-        cases |= vk_tests(environment, *late)
-    return cases
-
-
 def names():
     if not drivers.VK_TESTS.exists():
         return []
@@ -79,7 +65,7 @@ def on_host():
 
 @pytest.fixture(scope="module")
 def through_venus(client, server, on_host):
-    return vk_tests_twice(client(server))
+    return vk_tests(client(server))
 
 
 def compare(case, host, guest, missing, optional):
@@ -135,7 +121,7 @@ def portable_server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def through_portable(client, portable_server, on_host):
-    return vk_tests_twice(client(portable_server))
+    return vk_tests(client(portable_server))
 
 
 def test_portable_case(case, mesa, on_host, through_portable):
