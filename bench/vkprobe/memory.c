@@ -12,30 +12,41 @@
 #define IMAGE_SIDE 4096u /* of 4 bytes a pixel: BULK_BYTES */
 #define HOST_FLAGS (VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT)
 
-/* Allocates, maps, writes a byte in each page and frees 1 MiB. The writes prove that the memory is there. */
-void pv_measure_allocation(struct pv_probe *probe, struct pv_series *series)
+/* Allocates, maps, writes a byte in each page and frees. The writes prove that the memory is there. */
+static void measure_allocation(struct pv_probe *probe, struct pv_series *series, uint32_t size, uint32_t count)
 {
 	const VkMemoryAllocateInfo info = {
 	    .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
-	    .allocationSize = MIB,
+	    .allocationSize = size,
 	    .memoryTypeIndex = pv_memory_type(probe, UINT32_MAX, HOST_FLAGS, VK_MEMORY_PROPERTY_HOST_CACHED_BIT),
 	};
-	const uint32_t count = probe->options.latencies / 4 + 1;
+	const uint32_t first = count / 10 + 1;
 
-	for (uint32_t i = 0; i < count + 10; i++) {
+	for (uint32_t i = 0; i < count + first; i++) {
 		VkDeviceMemory memory;
 		void *mapped;
 		const uint64_t began = pv_now_ns();
 
 		PV_VK(vkAllocateMemory(probe->device, &info, NULL, &memory));
 		PV_VK(vkMapMemory(probe->device, memory, 0, VK_WHOLE_SIZE, 0, &mapped));
-		for (uint32_t at = 0; at < MIB; at += 4096)
+		for (uint32_t at = 0; at < size; at += 4096)
 			((volatile unsigned char *)mapped)[at] = (unsigned char)i;
 		vkUnmapMemory(probe->device, memory);
 		vkFreeMemory(probe->device, memory, NULL);
-		if (i >= 10)
+		if (i >= first)
 			pv_series_add(series, (double)(pv_now_ns() - began) / 1e3);
 	}
+}
+
+void pv_measure_allocation(struct pv_probe *probe, struct pv_series *series)
+{
+	measure_allocation(probe, series, MIB, probe->options.latencies / 4 + 1);
+}
+
+/* What programs that do it well allocate at once. */
+void pv_measure_large_allocation(struct pv_probe *probe, struct pv_series *series)
+{
+	measure_allocation(probe, series, BULK_BYTES, probe->options.repeats * 2);
 }
 
 /* The same with shared memory of the system's own: what memory costs that two processes see. */
@@ -74,7 +85,7 @@ static unsigned char *plain_memory(void)
 /* GB/s of one copy after another, the first of which is not counted: it meets pages that are not there yet. */
 static void measure_copy(struct pv_probe *probe, struct pv_series *series, void *to, const void *from)
 {
-	for (uint32_t i = 0; i < probe->options.repeats * 2 + 1; i++) {
+	for (uint32_t i = 0; i < probe->options.repeats * 6 + 1; i++) {
 		const uint64_t began = pv_now_ns();
 
 		memcpy(to, from, BULK_BYTES);

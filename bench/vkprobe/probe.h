@@ -131,6 +131,7 @@ void pv_measure_read_back(struct pv_probe *probe, struct pv_series *series);
 void pv_measure_pipeline(struct pv_probe *probe, struct pv_series *series);
 void pv_measure_compute(struct pv_probe *probe, struct pv_series *series);
 void pv_measure_allocation(struct pv_probe *probe, struct pv_series *series);
+void pv_measure_large_allocation(struct pv_probe *probe, struct pv_series *series);
 void pv_measure_shared_memory(struct pv_probe *probe, struct pv_series *series);
 void pv_measure_mapped_write(struct pv_probe *probe, struct pv_series *series);
 void pv_measure_mapped_read(struct pv_probe *probe, struct pv_series *series);

@@ -20,6 +20,11 @@ uint64_t pv_page_bytes(void);
 PV_MUST_USE enum pv_status pv_pages_map_file(int fd, uint64_t offset_bytes, uint64_t size_bytes, void **out);
 void pv_pages_unmap_file(void *bytes, uint64_t size_bytes);
 /*
+ * For shared memory that will be used whole, before it is: huge pages for as much of that range as they fit in,
+ * whatever the system's settings say. A hint: where it does nothing, pages come when they are touched.
+ */
+void pv_pages_make_huge(int fd, uint64_t offset_bytes, uint64_t size_bytes);
+/*
  * Puts a part of another file in the place of the start of a file's mapping, contents included, in one step for other
  * threads as above. `bytes` is the mapping of `from_fd` at its offset 0. PV_ERR_UNSUPPORTED: not on this system.
  */

@@ -17,6 +17,11 @@ enum pv_status pv_pages_map(uint64_t size_bytes, void **out)
 	return PV_OK;
 }
 
+void pv_pages_make_huge(int fd, uint64_t offset_bytes, uint64_t size_bytes)
+{
+	(void)fd, (void)offset_bytes, (void)size_bytes;
+}
+
 enum pv_status pv_pages_make_private(void *bytes, uint64_t size_bytes, bool keep)
 {
 	uint64_t lead = (uintptr_t)bytes % pv_page_bytes(), len = lead + size_bytes;

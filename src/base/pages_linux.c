@@ -21,6 +21,37 @@ enum pv_status pv_pages_map(uint64_t size_bytes, void **out)
 	return PV_OK;
 }
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22 /* Linux 5.14 */
+#endif
+
+void pv_pages_make_huge(int fd, uint64_t offset_bytes, uint64_t size_bytes)
+{
+	const uint64_t mask = HUGE_PAGE_BYTES - 1;
+	uint64_t begin = (offset_bytes + mask) & ~mask, end = (offset_bytes + size_bytes) & ~mask;
+	uint8_t *room, *at;
+
+	if (begin >= end)
+		return;
+	/* Only a mapping that is aligned as the file is can have them. This one is gone in the end, the pages stay. */
+	room = mmap(NULL, end - begin + HUGE_PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (room == MAP_FAILED)
+		return;
+	at = (uint8_t *)(((uintptr_t)room + mask) & ~(uintptr_t)mask);
+	if (mmap(at, end - begin, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, (off_t)begin) != MAP_FAILED) {
+		uint64_t i = 0;
+
+		/* The kernel takes one without any page for one that was cut off. */
+		while (i < end - begin && madvise(at + i, pv_page_bytes(), MADV_POPULATE_READ) == 0)
+			i += HUGE_PAGE_BYTES;
+		(void)madvise(at, i, MADV_COLLAPSE);
+	}
+	munmap(room, end - begin + HUGE_PAGE_BYTES);
+}
+
 enum pv_status pv_pages_make_private(void *bytes, uint64_t size_bytes, bool keep)
 {
 	uint64_t lead = (uintptr_t)bytes % pv_page_bytes(), len = lead + size_bytes;

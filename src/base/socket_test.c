@@ -166,11 +166,44 @@ static void memory_moves_into_another_file(void **state)
 	close(to);
 }
 
+/* With huge pages or without: only inside of the range, and nothing is lost. */
+static void huge_pages_change_no_contents(void **state)
+{
+	(void)state;
+	enum { MIB = 1 << 20 };
+	static const uint32_t marks[] = {0, MIB, 2 * MIB, 5 * MIB + 123, 7 * MIB - 1};
+	struct stat before, after;
+	uint8_t *bytes;
+	int fd;
+
+	assert_int_equal(pv_shm_create("test", 7 * MIB, &fd), PV_OK);
+	assert_int_equal(pv_pages_map_file(fd, 0, 7 * MIB, (void **)&bytes), PV_OK);
+	for (size_t i = 0; i < PV_ARRAY_LEN(marks); i++)
+		bytes[marks[i]] = (uint8_t)(1 + i);
+	assert_int_equal(fstat(fd, &before), 0);
+	pv_pages_make_huge(fd, 2 * MIB + 1, 3 * MIB);
+	pv_pages_make_huge(fd, 0, 0);
+	assert_int_equal(fstat(fd, &after), 0);
+	assert_int_equal(after.st_blocks, before.st_blocks);
+	pv_pages_make_huge(fd, MIB, 5 * MIB + MIB / 2);
+	assert_int_equal(fstat(fd, &after), 0);
+	assert_true(after.st_blocks <= before.st_blocks + 4 * MIB / 512);
+	for (uint32_t at = 0, next = 0; at < 7 * MIB; at++) {
+		bool marked = next < PV_ARRAY_LEN(marks) && at == marks[next];
+
+		if (bytes[at] != (marked ? ++next : 0))
+			fail_msg("byte %u is %u", at, bytes[at]);
+	}
+	pv_pages_unmap_file(bytes, 7 * MIB);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(shared_memory_gives_ranges_back),
 	    cmocka_unit_test(memory_moves_into_another_file),
+	    cmocka_unit_test(huge_pages_change_no_contents),
 	    cmocka_unit_test(fds_travel_and_close_on_exec),
 	    cmocka_unit_test(surplus_fds_are_closed_and_refused),
 	    cmocka_unit_test(listening_replaces_only_stale_sockets),

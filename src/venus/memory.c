@@ -69,10 +69,14 @@ static VkResult new_pages(const struct pv_venus_host_device *host, uint32_t type
 	uint64_t heap = host->memory.memoryHeaps[host->memory.memoryTypes[type].heapIndex].size;
 	int fd;
 
-	if (size == 0 || size > heap || pv_shm_create("pvgpu-memory", size, &fd) != PV_OK ||
-	    pv_venus_resource_create(PV_VENUS_RESOURCE_MEMORY, size, fd, out) != PV_OK)
+	if (size == 0 || size > heap || pv_shm_create("pvgpu-memory", size, &fd) != PV_OK)
 		return VK_ERROR_OUT_OF_DEVICE_MEMORY;
-	return VK_SUCCESS;
+	/* A GPU's driver pins every page at once. */
+	if (host->properties.deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU)
+		pv_pages_make_huge(fd, 0, size);
+	return pv_venus_resource_create(PV_VENUS_RESOURCE_MEMORY, size, fd, out) == PV_OK
+		   ? VK_SUCCESS
+		   : VK_ERROR_OUT_OF_DEVICE_MEMORY;
 }
 
 /* The guest's blob that is to become this memory. */
