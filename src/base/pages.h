@@ -12,6 +12,8 @@ PV_MUST_USE enum pv_status pv_pages_map(uint64_t size_bytes, void **out);
 void pv_pages_unmap(void *pages, uint64_t size_bytes);
 
 uint64_t pv_page_bytes(void);
+/* Where there are huge pages, the smallest are mostly of this size. */
+#define PV_HUGE_PAGE_BYTES (UINT64_C(2) << 20)
 
 /*
  * A shared mapping of part of a file; `offset_bytes` need not be a page's, pv_pages_unmap_file() takes the same values.
@@ -20,10 +22,10 @@ uint64_t pv_page_bytes(void);
 PV_MUST_USE enum pv_status pv_pages_map_file(int fd, uint64_t offset_bytes, uint64_t size_bytes, void **out);
 void pv_pages_unmap_file(void *bytes, uint64_t size_bytes);
 /*
- * For shared memory that will be used whole, before it is: huge pages for as much of that range as they fit in,
+ * For a mapping of shared memory that will be used whole, before it is: huge pages for as much of it as they fit in,
  * whatever the system's settings say. A hint: where it does nothing, pages come when they are touched.
  */
-void pv_pages_make_huge(int fd, uint64_t offset_bytes, uint64_t size_bytes);
+void pv_pages_make_huge(void *bytes, uint64_t size_bytes);
 /*
  * Puts a part of another file in the place of the start of a file's mapping, contents included, in one step for other
  * threads as above. `bytes` is the mapping of `from_fd` at its offset 0. PV_ERR_UNSUPPORTED: not on this system.

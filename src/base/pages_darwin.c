@@ -17,9 +17,9 @@ enum pv_status pv_pages_map(uint64_t size_bytes, void **out)
 	return PV_OK;
 }
 
-void pv_pages_make_huge(int fd, uint64_t offset_bytes, uint64_t size_bytes)
+void pv_pages_make_huge(void *bytes, uint64_t size_bytes)
 {
-	(void)fd, (void)offset_bytes, (void)size_bytes;
+	(void)bytes, (void)size_bytes;
 }
 
 enum pv_status pv_pages_make_private(void *bytes, uint64_t size_bytes, bool keep)

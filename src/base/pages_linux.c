@@ -6,8 +6,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define HUGE_PAGE_BYTES (2ull << 20)
-
 enum pv_status pv_pages_map(uint64_t size_bytes, void **out)
 {
 	void *pages = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -15,7 +13,7 @@ enum pv_status pv_pages_map(uint64_t size_bytes, void **out)
 	if (pages == MAP_FAILED)
 		return PV_ERR_NO_MEMORY;
 	/* A screen is thousands of small pages: faults and TLB misses are a tenth of a copy's time. Advice only. */
-	if (size_bytes >= 2 * HUGE_PAGE_BYTES)
+	if (size_bytes >= 2 * PV_HUGE_PAGE_BYTES)
 		(void)madvise(pages, size_bytes, MADV_HUGEPAGE);
 	*out = pages;
 	return PV_OK;
@@ -28,28 +26,18 @@ enum pv_status pv_pages_map(uint64_t size_bytes, void **out)
 #define MADV_POPULATE_READ 22 /* Linux 5.14 */
 #endif
 
-void pv_pages_make_huge(int fd, uint64_t offset_bytes, uint64_t size_bytes)
+void pv_pages_make_huge(void *bytes, uint64_t size_bytes)
 {
-	const uint64_t mask = HUGE_PAGE_BYTES - 1;
-	uint64_t begin = (offset_bytes + mask) & ~mask, end = (offset_bytes + size_bytes) & ~mask;
-	uint8_t *room, *at;
+	const uint64_t mask = PV_HUGE_PAGE_BYTES - 1;
+	uint64_t lead = -(uintptr_t)bytes & mask, len, i = 0;
+	uint8_t *at = (uint8_t *)bytes + lead;
 
-	if (begin >= end)
-		return;
-	/* Only a mapping that is aligned as the file is can have them. This one is gone in the end, the pages stay. */
-	room = mmap(NULL, end - begin + HUGE_PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (room == MAP_FAILED)
-		return;
-	at = (uint8_t *)(((uintptr_t)room + mask) & ~(uintptr_t)mask);
-	if (mmap(at, end - begin, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, (off_t)begin) != MAP_FAILED) {
-		uint64_t i = 0;
-
-		/* The kernel takes one without any page for one that was cut off. */
-		while (i < end - begin && madvise(at + i, pv_page_bytes(), MADV_POPULATE_READ) == 0)
-			i += HUGE_PAGE_BYTES;
+	len = size_bytes > lead ? (size_bytes - lead) & ~mask : 0;
+	/* The kernel takes one without any page for one that was cut off. */
+	while (i < len && madvise(at + i, pv_page_bytes(), MADV_POPULATE_READ) == 0)
+		i += PV_HUGE_PAGE_BYTES;
+	if (i)
 		(void)madvise(at, i, MADV_COLLAPSE);
-	}
-	munmap(room, end - begin + HUGE_PAGE_BYTES);
 }
 
 enum pv_status pv_pages_make_private(void *bytes, uint64_t size_bytes, bool keep)

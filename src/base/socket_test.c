@@ -181,11 +181,11 @@ static void huge_pages_change_no_contents(void **state)
 	for (size_t i = 0; i < PV_ARRAY_LEN(marks); i++)
 		bytes[marks[i]] = (uint8_t)(1 + i);
 	assert_int_equal(fstat(fd, &before), 0);
-	pv_pages_make_huge(fd, 2 * MIB + 1, 3 * MIB);
-	pv_pages_make_huge(fd, 0, 0);
+	pv_pages_make_huge(bytes + 2 * MIB + 1, 3 * MIB);
+	pv_pages_make_huge(bytes, 0);
 	assert_int_equal(fstat(fd, &after), 0);
 	assert_int_equal(after.st_blocks, before.st_blocks);
-	pv_pages_make_huge(fd, MIB, 5 * MIB + MIB / 2);
+	pv_pages_make_huge(bytes + MIB, 5 * MIB + MIB / 2);
 	assert_int_equal(fstat(fd, &after), 0);
 	assert_true(after.st_blocks <= before.st_blocks + 4 * MIB / 512);
 	for (uint32_t at = 0, next = 0; at < 7 * MIB; at++) {

@@ -69,14 +69,10 @@ static VkResult new_pages(const struct pv_venus_host_device *host, uint32_t type
 	uint64_t heap = host->memory.memoryHeaps[host->memory.memoryTypes[type].heapIndex].size;
 	int fd;
 
-	if (size == 0 || size > heap || pv_shm_create("pvgpu-memory", size, &fd) != PV_OK)
+	if (size == 0 || size > heap || pv_shm_create("pvgpu-memory", size, &fd) != PV_OK ||
+	    pv_venus_resource_create(PV_VENUS_RESOURCE_MEMORY, size, fd, out) != PV_OK)
 		return VK_ERROR_OUT_OF_DEVICE_MEMORY;
-	/* A GPU's driver pins every page at once. */
-	if (host->properties.deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU)
-		pv_pages_make_huge(fd, 0, size);
-	return pv_venus_resource_create(PV_VENUS_RESOURCE_MEMORY, size, fd, out) == PV_OK
-		   ? VK_SUCCESS
-		   : VK_ERROR_OUT_OF_DEVICE_MEMORY;
+	return VK_SUCCESS;
 }
 
 /* The guest's blob that is to become this memory. */
@@ -172,6 +168,9 @@ void pv_venus_handle_vkAllocateMemory(struct pv_venus_decoder *d, struct pv_venu
 	if (d->failed)
 		return;
 	if (resource) {
+		/* A GPU's driver pins every page at once; where a CPU draws they come when they are touched. */
+		if (device->host->properties.deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU)
+			pv_pages_make_huge(resource->bytes, info.allocationSize);
 		import.pHostPointer = resource->bytes;
 		pv_venus_chain_push(&info, &import);
 	} else {

@@ -5,7 +5,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/log.h"
 #include "base/pages.h"
@@ -40,16 +39,16 @@ enum pv_status pv_venus_resource_create(enum pv_venus_resource_kind kind, uint64
 	}
 	/* A client that gets the file must not cut it short under us. */
 	pv_shm_keep_size(take_fd);
-	bytes = mmap(NULL, (size_t)size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, take_fd, 0);
-	if (bytes == MAP_FAILED) {
+	status = pv_pages_map_file(take_fd, 0, size_bytes, &bytes);
+	if (status != PV_OK) {
 		PV_LOG_LIMITED(PV_LOG_ERROR, "venus", "mapping a resource of %llu bytes: %s",
 			       (unsigned long long)size_bytes, strerror(errno));
 		pv_fd_close(&take_fd);
-		return PV_ERR_HOST;
+		return status;
 	}
 	status = pv_venus_resource_wrap(kind, size_bytes, bytes, &resource);
 	if (status != PV_OK) {
-		munmap(bytes, (size_t)size_bytes);
+		pv_pages_unmap_file(bytes, size_bytes);
 		pv_fd_close(&take_fd);
 		return status;
 	}
@@ -105,9 +104,7 @@ void pv_venus_resource_unref(struct pv_venus_resource *resource)
 	if (!resource || atomic_fetch_sub_explicit(&resource->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	/* A file of its own means a mapping of its own. */
-	if (resource->fd >= 0)
-		munmap(resource->bytes, (size_t)resource->size_bytes);
-	else if (resource->window_bytes)
+	if (resource->fd >= 0 || resource->window_bytes)
 		pv_pages_unmap_file(resource->bytes, resource->size_bytes);
 	pv_fd_close(&resource->fd);
 	if (resource->account) {
