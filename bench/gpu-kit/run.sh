@@ -90,11 +90,16 @@ if step vkmark; then
         for side in on_native through_ours; do
             [ "$side" = on_native ] || start_server || continue
             echo "== $side"
+            # NVIDIA's has none; Mesa's guest driver brings its own.
+            if ! "$side" timeout 60 "$kit/bin/vulkaninfo" 2>/dev/null | grep -q VK_EXT_headless_surface; then
+                echo "left out: the driver has no VK_EXT_headless_surface"
+                continue
+            fi
             "$side" timeout 150 "$kit/bin/vkmark" --winsys headless --winsys-dir "$kit/lib/vkmark" --data-dir "$kit/share/vkmark" \
                 -b :duration=2 -b vertex -b texture -b shading -b cube -b desktop -b effect2d -b clear || echo "exit code $?"
         done
     } >"$out/vkmark.txt" 2>&1
-    grep -E '^==|FPS|Score|exit' "$out/vkmark.txt"
+    grep -E '^==|FPS|Score|exit|left out' "$out/vkmark.txt"
 fi
 
 if step bench; then
