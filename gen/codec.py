@@ -341,6 +341,11 @@ class Codec:
         for item in command.request:
             self.parameter(command, item, body, created, output_arrays, blobs, locals_)
         body.flush()
+        if name in protocol.NEVER_NULL_HERE:
+            array, count, member = protocol.NEVER_NULL_HERE[name]
+            body.line(f"for (uint32_t i = 0; i < a.{count}; i++)")
+            body.line(f"if (!pv_venus_never_null_here(d, (uint64_t)(uintptr_t)a.{array}[i].{member}, {body.field(array + '.' + member)}))", 1)
+            body.line("return;", 2)
         lines = body.lines
         signature = f"static void execute_{name}(struct pv_venus_decoder *d)"
         out = [signature, "{", f"\tstruct pv_venus_args_{name} a;"]
@@ -461,7 +466,8 @@ class Codec:
             body.then(f"{lvalue} = NULL;")
         elif item.kind == "handle":
             at = body.take(8, item.name)
-            function = "pv_venus_load_dispatch" if first and command.nonnull else "pv_venus_load_object"
+            function = "pv_venus_load_dispatch" if first and command.nonnull else \
+                f"pv_venus_{'need' if item.null_if == 'false' else 'load'}_object"
             body.uses.add("handle")
             body.then(f"if (!{function}(d, pv_venus_load_u64({at}), {object_type(item.type)}, {body.field(item.name)}, &{lvalue}_object, &handle))")
             body.then("\treturn;")
@@ -518,7 +524,7 @@ class Codec:
             body.count(item, "count")
             locals_.append(f"void *handles_{item.name} = NULL;")
             body.line(f"{lvalue}_objects = NULL;")
-            body.line(f"if (count && !pv_venus_take_objects(d, count, {object_type(item.type)}, {body.field(item.name)}, &handles_{item.name}, &{lvalue}_objects))")
+            body.line(f"if (count && !pv_venus_take_objects(d, count, {item.null_if}, {object_type(item.type)}, {body.field(item.name)}, &handles_{item.name}, &{lvalue}_objects))")
             body.line("return;", 1)
             body.line(f"{lvalue} = handles_{item.name};")
         else:

@@ -167,14 +167,19 @@ class Body:
         text = f"pv_venus_load_u{width * 8}({at})"
         return text if resolved in ("uint32_t", "uint64_t", "VkFlags", "VkBool32", "size_t") else f"({type_name}){text}"
 
-    def load_handle(self, lvalue, type_name, at, name):
+    def load_handle(self, lvalue, item, at, name):
         self.uses.add("handle")
+        arguments = f"d, pv_venus_load_u64({at}), {object_type(item.type)}, {self.field(name)}"
         if protocol.POOL_MEMBERS.get(self.owner) == name:
-            self.then(f"if (!pv_venus_load_dispatch(d, pv_venus_load_u64({at}), {object_type(type_name)}, {self.field(name)}, &d->pool_object, &handle))")
+            text = f"pv_venus_need_object({arguments}, &d->pool_object, &handle)"
+        elif item.null_if in ("true", "false"):
+            text = f"pv_venus_{'load' if item.null_if == 'true' else 'need'}_handle({arguments}, &handle)"
         else:
-            self.then(f"if (!pv_venus_load_handle(d, pv_venus_load_u64({at}), {object_type(type_name)}, {self.field(name)}, &handle))")
+            assert self.value == "v->", name
+            text = f"pv_venus_load_handle_if(d, {item.null_if}, {arguments[3:]}, &handle)"
+        self.then(f"if (!{text})")
         self.then(INDENT + self.fail)
-        self.then(f"{lvalue} = ({type_name})(uintptr_t)handle;")
+        self.then(f"{lvalue} = ({item.type})(uintptr_t)handle;")
 
     def bad(self, condition, name, reason, value):
         self.then(f"if ({condition}) {{")
@@ -196,7 +201,7 @@ class Body:
         if item.kind == "scalar":
             self.then(f"{lvalue} = {self.load(item.type, at)};")
         elif item.kind == "handle":
-            self.load_handle(lvalue, item.type, at, label)
+            self.load_handle(lvalue, item, at, label)
         elif item.kind == "null":
             self.bad(f"pv_venus_load_u64({at})", label, "it must be NULL", f"pv_venus_load_u64({at})")
             self.then(f"{lvalue} = NULL;")
@@ -418,7 +423,7 @@ class Body:
             self.line(self.fail, 1)
             self.line(f"for (uint64_t i = 0; i < {variable}; i++) {{")
             self.depth += 1
-            self.load_handle("p[i]", item.type, "at + 8 * i", item.name)
+            self.load_handle("p[i]", item, "at + 8 * i", item.name)
             self.flush()
             self.depth -= 1
             self.line("}")

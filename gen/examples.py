@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Every command as a guest would send it, and the reply of a driver that does nothing: examples.bin.
+"""Every command as a guest would send it, and the reply of a driver that does nothing: examples.bin. With NULL where it is
+forbidden: nulls.bin.
 
 For tests and as seeds of the fuzzer. Written from the layouts, by other code than what is generated from them. The file is
 a sequence of: command type, bytes of the request, bytes of the reply (u32 each), request, reply. Objects of the types in
@@ -34,6 +35,8 @@ def padded(data):
 class Examples:
     def __init__(self, wire):
         self.wire, self.registry, self.shape = wire, wire.registry, Shape(wire)
+        self.null_at = None  # the number of the handle that is NULL instead
+        self.handles = []    # items of those written
         self.ids = {name: number + 1 for number, name in enumerate(protocol.OBJECT_TYPES)}
 
     def all(self):
@@ -47,10 +50,30 @@ class Examples:
                     out += u32(command.id) + u32(len(request)) + u32(len(reply)) + request + reply
         return out
 
+    def nulls(self):
+        """Each command with each handle NULL that may not be: type, bytes of the request and of the field's name, both."""
+        out = b""
+        for command in headers.served(self.wire):
+            done = set()
+            # With chains, and without.
+            for variant in (0, 1):
+                self.command(command, variant)
+                for number, item in enumerate(self.handles):
+                    never = item.null_if == "false" or variant == 1 and "pNext" in item.null_if or \
+                        item.name == protocol.NEVER_NULL_HERE.get(command.name, ("", "", ""))[2]
+                    if item.field in done or not never:
+                        continue
+                    done.add(item.field)
+                    self.null_at = number
+                    request, _ = self.command(command, variant)
+                    self.null_at = None
+                    out += u32(command.id) + u32(len(request)) + u32(len(item.name)) + request + padded(item.name.encode())
+        return out
+
     # ---- Requests ----
 
     def command(self, command, variant):
-        self.variant, self.next_id = variant, NEW_ID
+        self.variant, self.next_id, self.handles = variant, NEW_ID, []
         values = {}
         request = u32(command.id) + u32(1) + self.items(command.request, values)
         reply = u32(command.id)
@@ -109,7 +132,7 @@ class Examples:
             values[name] = lengths.get(name, number + 1)
             return self.scalar(item.type, values[name])
         if item.kind == "handle":
-            return u64(self.handle(item.type))
+            return u64(self.handle(item))
         if item.kind == "null":
             return u64(0)
         if item.kind == "struct":
@@ -137,8 +160,9 @@ class Examples:
         text = re.sub(r"[A-Za-z_]\w*(?:->\w+)?", lambda name: str(values.get(name.group(0), 2)), text)
         return eval(text)  # noqa: S307: of our own making
 
-    def handle(self, type_name):
-        return self.ids[self.registry.resolve(type_name)]
+    def handle(self, item):
+        self.handles.append(item)
+        return 0 if self.null_at == len(self.handles) - 1 else self.ids[self.registry.resolve(item.type)]
 
     def new(self):
         self.next_id += 1
@@ -150,7 +174,7 @@ class Examples:
         if item.payload == "handle":
             if item.new:
                 return u64(self.new() if headers.is_created(item) and not item.fixed else 0)
-            return u64(self.handle(item.type))
+            return u64(self.handle(item))
         return b"" if item.mode == "in~" else self.scalar(item.type, 3)
 
     def pointer(self, item, values, lengths, number):

@@ -72,6 +72,7 @@ def main():
         for name, text in files.items():
             (options.output / name).write_text(text, encoding="ascii")
         (options.output / "examples.bin").write_bytes(examples.Examples(model).all())
+        (options.output / "nulls.bin").write_bytes(examples.Examples(model).nulls())
     if options.update_golden:
         golden.GOLDEN.mkdir(exist_ok=True)
         (golden.GOLDEN / "layout.txt").write_text(golden.layout(model), encoding="ascii")

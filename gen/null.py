@@ -22,15 +22,15 @@ class Filler(Body):
 
     called = set()
 
-    def load_handle(self, lvalue, type_name, at, name):
-        self.then(f"{lvalue} = ({type_name})(uintptr_t)pv_venus_load_u64({at});")
+    def load_handle(self, lvalue, item, at, name):
+        self.then(f"{lvalue} = ({item.type})(uintptr_t)pv_venus_load_u64({at});")
 
     def load_fixed_array(self, item, lvalue, at, label):
         if item.payload != "handle":
             super().load_fixed_array(item, lvalue, at, label)
             return
         for index in range(self.shape.constant(item.length)):
-            self.load_handle(f"{lvalue}[{index}]", item.type, plus(at, 8 + 8 * index), label)
+            self.load_handle(f"{lvalue}[{index}]", item, plus(at, 8 + 8 * index), label)
 
     def struct_of(self, item, lvalue):
         size = self.shape.fixed(item.type, item.mode)

@@ -59,6 +59,13 @@ vkQueueSubmit vkQueueSubmit2 vkQueueBindSparse vkWaitForFences vkWaitSemaphores 
 vkGetSemaphoreCounterValue vkGetEventStatus vkGetQueryPoolResults
 """.split()
 
+# Handles that may be NULL in their struct, but not in each command that takes it: command -> array, count, member.
+NEVER_NULL_HERE = {
+    "vkUpdateDescriptorSets": ("pDescriptorWrites", "descriptorWriteCount", "dstSet"),
+    "vkCmdBuildAccelerationStructuresKHR": ("pInfos", "infoCount", "dstAccelerationStructure"),
+    "vkCmdBuildAccelerationStructuresIndirectKHR": ("pInfos", "infoCount", "dstAccelerationStructure"),
+}
+
 # Functions our own code wants as well.
 MORE_FUNCTIONS = """
 vkGetMemoryHostPointerPropertiesEXT

@@ -11,10 +11,11 @@ import xml.etree.ElementTree as ElementTree
 class Field:
     """A struct's member or a command's parameter."""
 
-    __slots__ = ("name", "type", "const", "pointers", "dims", "bits", "len", "optional", "noauto", "values", "selector",
+    __slots__ = ("owner", "name", "type", "const", "pointers", "dims", "bits", "len", "optional", "noauto", "values", "selector",
                  "selection", "declaration")
 
-    def __init__(self, element):
+    def __init__(self, element, owner):
+        self.owner = owner
         text, after = "", ""
         seen_name = False
         for part, is_tag in _pieces(element):
@@ -53,7 +54,7 @@ class Struct:
     def __init__(self, element):
         self.name = element.get("name")
         self.union = element.get("category") == "union"
-        self.fields = [Field(member) for member in element.findall("member") if _vulkan(member)]
+        self.fields = [Field(member, self.name) for member in element.findall("member") if _vulkan(member)]
         first = self.fields[0] if self.fields else None
         self.stype = first.values if first and first.name == "sType" else None
         self.extends = (element.get("structextends") or "").split(",") if element.get("structextends") else []
@@ -68,7 +69,7 @@ class Command:
         proto = element.find("proto")
         self.name = proto.findtext("name")
         self.returns = proto.findtext("type")
-        self.params = [Field(param) for param in element.findall("param") if _vulkan(param)]
+        self.params = [Field(param, self.name) for param in element.findall("param") if _vulkan(param)]
         self.errors = (element.get("errorcodes") or "").split(",")
 
 

@@ -64,6 +64,16 @@ class Item:
     def type(self):
         return self.field.type
 
+    @property
+    def null_if(self):
+        """Of handles: the C condition under which it, or an element, may be NULL."""
+        key = f"{self.field.owner}.{self.name}"
+        if key in NULL_IF:
+            return NULL_IF[key]
+        if self.field.noauto:
+            return "true"
+        return "true" if "true" in self.field.optional[1 if self.kind == "array" else 0:] else "false"
+
 
 class Layout:
     """Of a struct in one mode."""
@@ -380,6 +390,24 @@ UNIONS = ("VkClearColorValue", "VkClearValue", "VkDeviceOrHostAddressKHR", "VkDe
 
 # What may be NULL whatever this registry says: others have it optional.
 OPTIONAL = ("pName", "pSampleMask", "ppEnabledLayerNames")
+# Handles of which vk.xml does not say it (noautovalidity: may be NULL, for all we know), or says it wrongly. `v` is the struct
+# around it, as far as it is decoded: its chain, and the members before.
+NULL_IF = {
+    # As vkCmdBindDescriptorSets' are: for pipelines made of libraries.
+    "VkBindDescriptorSetsInfo.pDescriptorSets": "true",
+    # Else it is a swapchain's, and those are the guest's own.
+    "VkBindImageMemoryInfo.memory": "false",
+    "VkComputePipelineCreateInfo.layout": "pv_venus_may_lack_layout(v->pNext)",
+    "VkDescriptorSetLayoutBinding.pImmutableSamplers": "v->descriptorType > VK_DESCRIPTOR_TYPE_COMBINED_IMAGE_SAMPLER",
+    "VkDescriptorUpdateTemplateCreateInfo.descriptorSetLayout":
+        "v->templateType != VK_DESCRIPTOR_UPDATE_TEMPLATE_TYPE_DESCRIPTOR_SET",
+    "VkDescriptorUpdateTemplateCreateInfo.pipelineLayout":
+        "v->templateType == VK_DESCRIPTOR_UPDATE_TEMPLATE_TYPE_DESCRIPTOR_SET",
+    "VkFramebufferCreateInfo.pAttachments": "v->flags & VK_FRAMEBUFFER_CREATE_IMAGELESS_BIT",
+    "VkGraphicsPipelineCreateInfo.layout": "pv_venus_may_lack_layout(v->pNext)",
+    "VkPipelineShaderStageCreateInfo.module": "pv_venus_may_lack_module(v->pNext)",
+    "VkRayTracingPipelineCreateInfoKHR.layout": "pv_venus_may_lack_layout(v->pNext)",
+}
 # Output parameters whose value is sent as well.
 INOUT = ("pIndex",)
 # vk.xml has the outer length only.

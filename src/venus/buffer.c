@@ -28,8 +28,7 @@ void pv_venus_handle_vkGetBufferMemoryRequirements(struct pv_venus_decoder *d,
 {
 	pv_venus_device_of(args->device_object)
 	    ->fn.GetBufferMemoryRequirements(args->device, args->buffer, args->pMemoryRequirements);
-	if (args->buffer_object)
-		pv_venus_restrict_types(d, pv_venus_traits(args->buffer_object), args->pMemoryRequirements);
+	pv_venus_restrict_types(d, pv_venus_traits(args->buffer_object), args->pMemoryRequirements);
 }
 
 void pv_venus_handle_vkGetBufferMemoryRequirements2(struct pv_venus_decoder *d,

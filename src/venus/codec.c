@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "venus/codec.h"
 
+#include "venus/chain.h"
 #include "venus/generated/commands.h"
 #include "venus/generated/internal.h"
+
+/* VK_PIPELINE_CREATE_2_DESCRIPTOR_HEAP_BIT_EXT, which older headers lack. */
+#define PIPELINE_CREATE_2_DESCRIPTOR_HEAP_BIT UINT64_C(0x1000000000)
 
 const char *pv_venus_command_name(uint32_t type)
 {
@@ -37,6 +41,24 @@ void pv_venus_execute(struct pv_venus_decoder *d)
 		d->arena.next = mark;
 	else if (!d->nested)
 		pv_arena_reset(&d->arena);
+}
+
+/* ---- Handles ---- */
+
+bool pv_venus_may_lack_layout(const void *chain)
+{
+	const VkPipelineCreateFlags2CreateInfo *flags =
+	    pv_venus_chain_find(chain, VK_STRUCTURE_TYPE_PIPELINE_CREATE_FLAGS_2_CREATE_INFO);
+
+	return pv_venus_chain_find(chain, VK_STRUCTURE_TYPE_GRAPHICS_PIPELINE_LIBRARY_CREATE_INFO_EXT) ||
+	       pv_venus_chain_find(chain, VK_STRUCTURE_TYPE_PIPELINE_LIBRARY_CREATE_INFO_KHR) ||
+	       (flags && flags->flags & PIPELINE_CREATE_2_DESCRIPTOR_HEAP_BIT);
+}
+
+bool pv_venus_may_lack_module(const void *chain)
+{
+	return pv_venus_chain_find(chain, VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO) ||
+	       pv_venus_chain_find(chain, VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_MODULE_IDENTIFIER_CREATE_INFO_EXT);
 }
 
 /* ---- Arrays ---- */
@@ -90,8 +112,8 @@ bool pv_venus_take_ids(struct pv_venus_decoder *d, uint64_t count, uint64_t hand
 	return *handles != NULL;
 }
 
-bool pv_venus_take_objects(struct pv_venus_decoder *d, uint64_t count, enum pv_venus_type type, const char *field,
-			   void **handles, struct pv_venus_object *const **objects)
+bool pv_venus_take_objects(struct pv_venus_decoder *d, uint64_t count, bool nullable, enum pv_venus_type type,
+			   const char *field, void **handles, struct pv_venus_object *const **objects)
 {
 	/* Handles are pointers, or integers of the same size. */
 	uint64_t *values = pv_venus_alloc_array(d, count, 8, 8, field);
@@ -101,7 +123,9 @@ bool pv_venus_take_objects(struct pv_venus_decoder *d, uint64_t count, enum pv_v
 	if (!at)
 		return false;
 	for (uint64_t i = 0; i < count; i++)
-		if (!pv_venus_load_object(d, pv_venus_load_u64(at + 8 * i), type, field, &found[i], &values[i]))
+		if (!(nullable
+			  ? pv_venus_load_object(d, pv_venus_load_u64(at + 8 * i), type, field, &found[i], &values[i])
+			  : pv_venus_need_object(d, pv_venus_load_u64(at + 8 * i), type, field, &found[i], &values[i])))
 			return false;
 	*handles = values;
 	*objects = found;

@@ -114,45 +114,85 @@ static inline const uint8_t *pv_venus_take(struct pv_venus_decoder *d, uint64_t 
 	return at;
 }
 
-/* ---- Handles ---- */
+/* ---- What a handle may be. Inlined by force: else, as a command names several, it is called for each. ---- */
+#define PV_VENUS_INLINE static inline __attribute__((always_inline))
 
-/* NULL and 0 of id 0. */
-static inline bool pv_venus_load_object(struct pv_venus_decoder *d, uint64_t id, enum pv_venus_type type,
-					const char *field, struct pv_venus_object **out, uint64_t *handle)
+/* Of the first parameter, which decides whose functions are called: never NULL. */
+PV_VENUS_INLINE bool pv_venus_load_dispatch(struct pv_venus_decoder *d, uint64_t id, enum pv_venus_type type,
+					    const char *field, struct pv_venus_object **out, uint64_t *handle)
 {
-	*out = NULL;
-	*handle = 0;
-	if (id == 0)
-		return true;
-	*out = pv_venus_lookup_object(d, id, type, field);
-	if (__builtin_expect(!*out, 0))
+	struct pv_venus_object *object = id ? pv_venus_object_find_cached(d->objects, &d->cache, id) : NULL;
+
+	d->device = object ? atomic_load_explicit(&object->device, memory_order_relaxed) : NULL;
+	if (__builtin_expect(
+		!object || object->type != type || atomic_load_explicit(&object->failed, memory_order_relaxed), 0))
+		object = pv_venus_lookup_failed(d, id, type, field);
+	if (__builtin_expect(!object, 0))
 		return false;
-	*handle = (*out)->handle;
+	*out = object;
+	*handle = atomic_load_explicit(&object->handle, memory_order_relaxed);
 	return true;
 }
 
-static inline bool pv_venus_load_handle(struct pv_venus_decoder *d, uint64_t id, enum pv_venus_type type,
-					const char *field, uint64_t *handle)
+/* Never NULL. */
+PV_VENUS_INLINE bool pv_venus_need_object(struct pv_venus_decoder *d, uint64_t id, enum pv_venus_type type,
+					  const char *field, struct pv_venus_object **out, uint64_t *handle)
+{
+	struct pv_venus_object *object = __builtin_expect(id != 0, 1) ? pv_venus_lookup_object(d, id, type, field)
+								      : pv_venus_lookup_failed(d, id, type, field);
+
+	if (__builtin_expect(!object, 0))
+		return false;
+	*out = object;
+	*handle = atomic_load_explicit(&object->handle, memory_order_relaxed);
+	return true;
+}
+
+PV_VENUS_INLINE bool pv_venus_need_handle(struct pv_venus_decoder *d, uint64_t id, enum pv_venus_type type,
+					  const char *field, uint64_t *handle)
+{
+	struct pv_venus_object *object;
+
+	return pv_venus_need_object(d, id, type, field, &object, handle);
+}
+
+/* NULL and 0 of id 0. */
+PV_VENUS_INLINE bool pv_venus_load_object(struct pv_venus_decoder *d, uint64_t id, enum pv_venus_type type,
+					  const char *field, struct pv_venus_object **out, uint64_t *handle)
+{
+	*out = NULL;
+	*handle = 0;
+	return id == 0 || pv_venus_need_object(d, id, type, field, out, handle);
+}
+
+PV_VENUS_INLINE bool pv_venus_load_handle(struct pv_venus_decoder *d, uint64_t id, enum pv_venus_type type,
+					  const char *field, uint64_t *handle)
 {
 	struct pv_venus_object *object;
 
 	return pv_venus_load_object(d, id, type, field, &object, handle);
 }
 
-/* Of what decides whose functions are called, the first parameter or a pool: never NULL. */
-static inline bool pv_venus_load_dispatch(struct pv_venus_decoder *d, uint64_t id, enum pv_venus_type type,
-					  const char *field, struct pv_venus_object **out, uint64_t *handle)
+static inline bool pv_venus_load_handle_if(struct pv_venus_decoder *d, bool nullable, uint64_t id,
+					   enum pv_venus_type type, const char *field, uint64_t *handle)
 {
-	*out = NULL;
-	if (__builtin_expect(id == 0, 0))
-		pv_venus_fail(d, field, "it must not be NULL", 0);
-	else
-		*out = pv_venus_lookup_object(d, id, type, field);
-	if (__builtin_expect(!*out, 0))
-		return false;
-	*handle = (*out)->handle;
-	return true;
+	return nullable ? pv_venus_load_handle(d, id, type, field, handle)
+			: pv_venus_need_handle(d, id, type, field, handle);
 }
+
+/* A handle that other commands may leave out. That of a tombstone is 0 too; the command is skipped then. */
+static inline bool pv_venus_never_null_here(struct pv_venus_decoder *d, uint64_t handle, const char *field)
+{
+	if (__builtin_expect(handle || d->tombstone, 1))
+		return true;
+	pv_venus_fail(d, field, "it must not be NULL", 0);
+	return false;
+}
+
+/* By what is chained to a pipeline: it is a part of one, or takes its descriptors from heaps. */
+bool pv_venus_may_lack_layout(const void *chain);
+/* By what is chained to a stage: its code is there. */
+bool pv_venus_may_lack_module(const void *chain);
 
 /* ---- Arrays ---- */
 
@@ -198,8 +238,8 @@ static inline bool pv_venus_take_array(struct pv_venus_decoder *d, uint64_t coun
 /* The guest's ids of `count` objects to be made, and zeroed room for their handles. */
 bool pv_venus_take_ids(struct pv_venus_decoder *d, uint64_t count, uint64_t handle_size, const char *field,
 		       void **handles, const uint64_t **ids);
-bool pv_venus_take_objects(struct pv_venus_decoder *d, uint64_t count, enum pv_venus_type type, const char *field,
-			   void **handles, struct pv_venus_object *const **objects);
+bool pv_venus_take_objects(struct pv_venus_decoder *d, uint64_t count, bool nullable, enum pv_venus_type type,
+			   const char *field, void **handles, struct pv_venus_object *const **objects);
 bool pv_venus_decode_string(struct pv_venus_decoder *d, bool nullable, const char *field, const char **out);
 bool pv_venus_decode_strings(struct pv_venus_decoder *d, uint64_t count, const char *field, const char *const **out);
 

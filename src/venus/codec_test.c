@@ -458,6 +458,71 @@ static void test_unknown_objects(void **state)
 	assert_int_equal(pv_venus_null.nr_calls, 0);
 }
 
+/* Each handle that may not be NULL, of each command. */
+static void test_null_handles(void **state)
+{
+	static struct capture file;
+	unsigned count = 0, wrong = 0;
+
+	(void)state;
+	load_from("PVGPU_BUILD", "generated", "nulls.bin", &file);
+	assert_true(file.len < sizeof(file.bytes));
+	for (size_t at = 0; at < file.len; count++) {
+		uint32_t type = pv_venus_load_u32(file.bytes + at),
+			 request_bytes = pv_venus_load_u32(file.bytes + at + 4);
+		uint32_t name_bytes = pv_venus_load_u32(file.bytes + at + 8);
+		const uint8_t *request = file.bytes + at + 12, *name = request + request_bytes;
+		const char *field;
+
+		again();
+		for (int t = PV_VENUS_INSTANCE; t < PV_VENUS_NR_TYPES; t++)
+			object((enum pv_venus_type)t, (uint64_t)t);
+		pv_venus_null_run(request, request_bytes);
+		field = failed() ? strrchr(pv_venus_null.decoder.failed_field, '.') : NULL;
+		if (!field || strlen(field + 1) != name_bytes || memcmp(field + 1, name, name_bytes) != 0 ||
+		    strcmp(pv_venus_null.decoder.failed_reason, "it must not be NULL") != 0 || pv_venus_null.nr_calls) {
+			print_error("%s: %.*s is NULL, and this was found: %s: %s\n", pv_venus_commands[type].name,
+				    (int)name_bytes, (const char *)name,
+				    failed() ? pv_venus_null.decoder.failed_field : "nothing",
+				    failed() ? pv_venus_null.decoder.failed_reason : "-");
+			wrong++;
+		}
+		at += 12 + request_bytes + ((name_bytes + 3) & ~3u);
+	}
+	assert_int_equal(wrong, 0);
+	assert_true(count > 400);
+}
+
+/* Objects of two devices in one command; one of them may be a device that the host could not make. */
+static void test_other_devices(void **state)
+{
+	static struct pv_venus_device second;
+	const struct pv_venus_object_info infos[] = {
+	    {.id = 5, .handle = 5, .type = PV_VENUS_FENCE, .device = &second},
+	    {.id = 6, .handle = 6, .type = PV_VENUS_COMMAND_POOL, .device = &pv_venus_null.device},
+	    {.id = 7, .type = PV_VENUS_DEVICE, .failed = true},
+	};
+	struct pv_venus_object *made;
+	struct stream s = {0};
+
+	(void)state;
+	object(PV_VENUS_DEVICE, 3);
+	for (size_t i = 0; i < PV_ARRAY_LEN(infos); i++)
+		assert_int_equal(pv_venus_object_add(pv_venus_null.context.objects, &infos[i], &made), PV_OK);
+	PUT(&s, 36, 0, 3, 0, 5, 0, 0, 0);
+	assert_fails(&s, "vkDestroyFence.fence");
+	pv_venus_null.decoder.failed = false;
+	s.count = 0;
+	PUT(&s, 37, 0, 3, 0, 1, 1, 0, 5, 0);
+	assert_fails(&s, "vkResetFences.pFences");
+	pv_venus_null.decoder.failed = false;
+	s.count = 0;
+	PUT(&s, 86, 0, 7, 0, 6, 0, 0, 0);
+	assert_fails(&s, "vkDestroyCommandPool.commandPool");
+	assert_string_equal(pv_venus_null.decoder.failed_reason, "the object is of another device");
+	assert_int_equal(pv_venus_null.nr_calls, 0);
+}
+
 static void test_ids_taken(void **state)
 {
 	struct stream s = {0};
@@ -736,6 +801,8 @@ int main(void)
 	    TEST(test_every_word_wrong),
 	    TEST(test_unknown_commands),
 	    TEST(test_unknown_objects),
+	    TEST(test_null_handles),
+	    TEST(test_other_devices),
 	    TEST(test_ids_taken),
 	    TEST(test_counts),
 	    TEST(test_wrong_stype),

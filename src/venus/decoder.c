@@ -45,14 +45,18 @@ void *pv_venus_alloc_failed(struct pv_venus_decoder *decoder, uint64_t bytes)
 struct pv_venus_object *pv_venus_lookup_failed(struct pv_venus_decoder *decoder, uint64_t id, enum pv_venus_type type,
 					       const char *field)
 {
-	struct pv_venus_object *object = pv_venus_object_find(decoder->objects, id);
+	struct pv_venus_object *object = id ? pv_venus_object_find(decoder->objects, id) : NULL;
 
 	if (!object) {
-		pv_venus_fail(decoder, field, "there is no such object", id);
+		pv_venus_fail(decoder, field, id ? "there is no such object" : "it must not be NULL", id);
 		return NULL;
 	}
 	if (object->type != type) {
 		pv_venus_fail(decoder, field, "the object is of another type", id);
+		return NULL;
+	}
+	if (object->device != decoder->device) {
+		pv_venus_fail(decoder, field, "the object is of another device", id);
 		return NULL;
 	}
 	if (object->failed)

@@ -35,6 +35,8 @@ struct pv_venus_decoder {
 	/* Nested streams cannot nest. */
 	bool nested;
 	uint32_t command_type, command_flags;
+	/* Whose functions this command calls, NULL: an instance's. Each object that it names is of this device. */
+	struct pv_venus_device *device;
 	struct pv_arena arena; /* decoded arguments; reset for each command */
 	struct pv_venus_reply reply;
 	struct pv_venus_context *context;
@@ -105,8 +107,8 @@ static inline void *pv_venus_alloc(struct pv_venus_decoder *decoder, uint64_t by
 }
 
 /*
- * The object of a decoded id that is not 0. NULL: unknown or of another type, and the stream has failed. A tombstone is
- * returned as well, and marks the command.
+ * The object of a decoded id that is not 0. NULL: unknown, of another type or another device, and the stream has
+ * failed. A tombstone is returned as well, and marks the command. lookup_failed() also says of id 0 that it is NULL.
  */
 struct pv_venus_object *pv_venus_lookup_failed(struct pv_venus_decoder *decoder, uint64_t id, enum pv_venus_type type,
 					       const char *field);
@@ -115,7 +117,10 @@ static inline struct pv_venus_object *pv_venus_lookup_object(struct pv_venus_dec
 {
 	struct pv_venus_object *object = pv_venus_object_find_cached(decoder->objects, &decoder->cache, id);
 
-	if (__builtin_expect(object && object->type == type && !object->failed, 1))
+	if (__builtin_expect(object && object->type == type &&
+				 !atomic_load_explicit(&object->failed, memory_order_relaxed) &&
+				 atomic_load_explicit(&object->device, memory_order_relaxed) == decoder->device,
+			     1))
 		return object;
 	return pv_venus_lookup_failed(decoder, id, type, field);
 }

@@ -485,15 +485,6 @@ static void test_children_are_freed_by_their_own_pool(void **state)
 	assert_int_equal(w.nr_buffers_freed, 1);
 }
 
-static void test_no_pool_is_not_reset(void **state)
-{
-	struct pv_venus_args_vkResetDescriptorPool args = {.device_object = w.device.object};
-
-	(void)state;
-	pv_venus_handle_vkResetDescriptorPool(&w.decoder, &args);
-	assert_true(w.decoder.failed);
-}
-
 /* ---- The physical device ---- */
 
 static VkResult enumerate(uint64_t id)
@@ -537,7 +528,6 @@ int main(void)
 	    TEST(test_a_pool_takes_its_children_along),
 	    TEST(test_children_that_were_not_made),
 	    TEST(test_children_are_freed_by_their_own_pool),
-	    TEST(test_no_pool_is_not_reset),
 	    TEST(test_the_device_keeps_its_name),
 	};
 

@@ -86,7 +86,7 @@ void pv_venus_handle_vkCopyImageToMemoryMESA(struct pv_venus_decoder *d,
 
 	if (!PV_VENUS_HAS(d, device->fn.CopyImageToMemory, "vkCopyImageToMemoryMESA"))
 		return;
-	if (!args->pool_object || !size_fits(device, args->pool_object, &region, args->dataSize)) {
+	if (!size_fits(device, args->pool_object, &region, args->dataSize)) {
 		pv_venus_fail(d, "vkCopyImageToMemoryMESA.dataSize", "the region does not fit", args->dataSize);
 		return;
 	}
@@ -117,7 +117,7 @@ void pv_venus_handle_vkCopyMemoryToImageMESA(struct pv_venus_decoder *d,
 		struct region region = {guests->flags, &from->imageSubresource, &from->imageExtent,
 					from->memoryRowLength, from->memoryImageHeight};
 
-		if (!args->pool_object || !size_fits(device, args->pool_object, &region, from->dataSize)) {
+		if (!size_fits(device, args->pool_object, &region, from->dataSize)) {
 			pv_venus_fail(d, "VkMemoryToImageCopyMESA.dataSize", "the region does not fit", from->dataSize);
 			return;
 		}

@@ -67,8 +67,7 @@ void pv_venus_handle_vkGetImageMemoryRequirements(struct pv_venus_decoder *d,
 {
 	pv_venus_device_of(args->device_object)
 	    ->fn.GetImageMemoryRequirements(args->device, args->image, args->pMemoryRequirements);
-	if (args->image_object)
-		pv_venus_restrict_types(d, pv_venus_traits(args->image_object), args->pMemoryRequirements);
+	pv_venus_restrict_types(d, pv_venus_traits(args->image_object), args->pMemoryRequirements);
 }
 
 void pv_venus_handle_vkGetImageMemoryRequirements2(struct pv_venus_decoder *d,
@@ -127,8 +126,6 @@ void pv_venus_handle_vkGetImageSubresourceLayout(struct pv_venus_decoder *d,
 	VkImageSubresource which = *args->pSubresource;
 
 	(void)d;
-	if (!args->image_object)
-		return;
 	which.aspectMask = host_aspect(pv_venus_traits(args->image_object), which.aspectMask);
 	pv_venus_device_of(args->device_object)
 	    ->fn.GetImageSubresourceLayout(args->device, args->image, &which, args->pLayout);
@@ -140,7 +137,7 @@ void pv_venus_handle_vkGetImageSubresourceLayout2(struct pv_venus_decoder *d,
 	PFN_vkGetImageSubresourceLayout2 fn = pv_venus_device_of(args->device_object)->fn.GetImageSubresourceLayout2;
 	VkImageSubresource2 which = *args->pSubresource;
 
-	if (!args->image_object || !PV_VENUS_HAS(d, fn, "vkGetImageSubresourceLayout2"))
+	if (!PV_VENUS_HAS(d, fn, "vkGetImageSubresourceLayout2"))
 		return;
 	which.imageSubresource.aspectMask =
 	    host_aspect(pv_venus_traits(args->image_object), which.imageSubresource.aspectMask);

@@ -92,7 +92,7 @@ void pv_venus_handle_vkFreeCommandBuffers(struct pv_venus_decoder *d, struct pv_
 
 	if (args->commandBufferCount == 0)
 		return;
-	if (!args->pCommandBuffers || !args->commandPool_object) {
+	if (!args->pCommandBuffers) {
 		pv_venus_fail(d, "vkFreeCommandBuffers.pCommandBuffers", "there are none", args->commandBufferCount);
 		return;
 	}
@@ -150,7 +150,7 @@ void pv_venus_handle_vkFreeDescriptorSets(struct pv_venus_decoder *d, struct pv_
 	args->ret = VK_SUCCESS;
 	if (args->descriptorSetCount == 0)
 		return;
-	if (!args->pDescriptorSets || !args->descriptorPool_object) {
+	if (!args->pDescriptorSets) {
 		pv_venus_fail(d, "vkFreeDescriptorSets.pDescriptorSets", "there are none", args->descriptorSetCount);
 		return;
 	}
@@ -168,10 +168,6 @@ void pv_venus_handle_vkFreeDescriptorSets(struct pv_venus_decoder *d, struct pv_
 
 void pv_venus_handle_vkResetDescriptorPool(struct pv_venus_decoder *d, struct pv_venus_args_vkResetDescriptorPool *args)
 {
-	if (!args->descriptorPool_object) {
-		pv_venus_fail(d, "vkResetDescriptorPool.descriptorPool", "there is none", 0);
-		return;
-	}
 	drop_children(d, args->descriptorPool_object);
 	args->ret = pv_venus_device_of(args->device_object)
 			->fn.ResetDescriptorPool(args->device, args->descriptorPool, args->flags);

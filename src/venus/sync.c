@@ -149,8 +149,6 @@ void pv_venus_handle_vkResetFenceResourceMESA(struct pv_venus_decoder *d,
 {
 	struct pv_venus_device *device = pv_venus_device_of(args->device_object);
 
-	if (!args->fence)
-		return;
 	/* It may not be reset while it is pending. Guests wait for the sync file first, so it is not. */
 	if (wait_fences(d, device, 1, &args->fence, VK_TRUE, UINT64_MAX) == VK_SUCCESS)
 		device->fn.ResetFences(args->device, 1, &args->fence);
@@ -161,8 +159,6 @@ void pv_venus_handle_vkWaitSemaphoreResourceMESA(struct pv_venus_decoder *d,
 {
 	VkResult result;
 
-	if (!args->semaphore)
-		return;
 	result = pv_venus_queue_submit_empty(pv_venus_device_of(args->device_object), args->semaphore, VK_NULL_HANDLE);
 	if (result != VK_SUCCESS)
 		PV_LOG_LIMITED(PV_LOG_WARNING, module, "context %u: a semaphore's payload cannot be taken: VkResult %d",
@@ -181,8 +177,6 @@ void pv_venus_handle_vkImportSemaphoreResourceMESA(struct pv_venus_decoder *d,
 			      args->pImportSemaphoreResourceInfo->resourceId);
 		return;
 	}
-	if (!semaphore)
-		return;
 	if (device->import_semaphore) {
 		/* A sync file of -1 is one that has signalled. */
 		VkImportSemaphoreFdInfoKHR info = {

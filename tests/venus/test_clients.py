@@ -79,8 +79,10 @@ def test_clients_killed(client, servers, mesa):
     print(f"{killed} killed; {before}; after: {after}")
     assert after.threads <= before.threads, f"{before} became {after}"
     assert after.mappings <= before.mappings + 60, f"{before} became {after}"
-    # Allocators and the sanitizer's quarantine keep some; what leaked for each client would be far more.
-    assert after.rss_mib <= before.rss_mib * 1.2 + 60, f"{before} became {after}"
+    # The heap's free memory goes back to the kernel with each client that ends; stacks of ended threads, up to 40 MiB, do not.
+    # A sanitizer keeps what is freed.
+    grown_mib = 48 if drivers.BUILD.name not in ("asan", "tsan") else before.rss_mib * 0.2 + 60
+    assert after.rss_mib <= before.rss_mib + grown_mib, f"{before} became {after}"
 
 
 def test_server_is_killed(client, servers):
