@@ -27,69 +27,100 @@ static uint64_t usual_window_bytes(void)
 	return bytes;
 }
 
-/* False: a name that there is not. */
-static bool read_names(const char *names, bool *out_venus)
-{
-	*out_venus = false;
-	for (;;) {
-		size_t len = strcspn(names, ",");
+struct names {
+	bool venus, virgl;
+};
 
-		if (len == 5 && strncmp(names, "venus", len) == 0)
-			*out_venus = true;
-		else if (len != 2 || strncmp(names, "2d", len) != 0)
+static bool is_name(const char *text, size_t len, const char *name)
+{
+	return len == strlen(name) && strncmp(text, name, len) == 0;
+}
+
+/* False: a name that there is not. */
+static bool read_names(const char *text, struct names *out)
+{
+	*out = (struct names){0};
+	for (;;) {
+		size_t len = strcspn(text, ",");
+
+		if (is_name(text, len, "venus"))
+			out->venus = true;
+		else if (is_name(text, len, "virgl"))
+			out->virgl = true;
+		else if (!is_name(text, len, "2d"))
 			return false;
-		if (names[len] == '\0')
+		if (text[len] == '\0')
 			return true;
-		names += len + 1;
+		text += len + 1;
 	}
+}
+
+/* PV_ERR_UNSUPPORTED, with `must` false: no error, there is just none. */
+static enum pv_status create_venus(const struct pv_device_renderer_params *params, bool must, struct pv_renderer **out,
+				   struct pv_device_vulkan **out_vulkan)
+{
+	const char *why = NULL;
+	enum pv_status status = pv_device_vulkan_create(params, out, out_vulkan, &why);
+
+	if (status == PV_OK)
+		pv_log(PV_LOG_INFO, MODULE, "Vulkan for the guest: %s (%s)", pv_device_vulkan_device(*out_vulkan),
+		       pv_device_vulkan_driver(*out_vulkan));
+	else if (why)
+		pv_log(must ? PV_LOG_ERROR : PV_LOG_INFO, MODULE, "no Vulkan for the guest: %s", why);
+	return status;
 }
 
 enum pv_status pv_device_renderer_create(const struct pv_device_renderer_params *params, struct pv_renderer **out,
 					 struct pv_device_vulkan **out_vulkan)
 {
-	bool wanted = params->names != NULL, venus = *params->window_bytes != 0;
-	struct pv_renderer *plain, *children[1];
+	bool chosen = params->names != NULL;
+	struct names names = {.venus = *params->window_bytes != 0};
+	struct pv_renderer *plain = NULL, *children[2];
 	struct pv_device_vulkan *vulkan = NULL;
-	const char *why = NULL;
 	enum pv_status status;
+	size_t count = 0;
 
-	if (wanted && !read_names(params->names, &venus)) {
-		pv_log(PV_LOG_ERROR, MODULE, "renderers \"%s\": there are 2d and venus", params->names);
+	if (chosen && !read_names(params->names, &names)) {
+		pv_log(PV_LOG_ERROR, MODULE, "renderers \"%s\": there are 2d, venus and virgl", params->names);
 		return PV_ERR_ARGUMENT;
 	}
-	if (venus && *params->window_bytes == 0) {
+	if (names.venus && *params->window_bytes == 0) {
 		pv_log(PV_LOG_ERROR, MODULE, "renderer venus needs a window: --window=SIZE");
 		return PV_ERR_ARGUMENT;
 	}
 	status = pv_render2d_create(&plain);
+	if (status == PV_OK && names.venus) {
+		status = create_venus(params, chosen, &children[count], &vulkan);
+		if (status == PV_OK)
+			count++;
+		else if (status == PV_ERR_UNSUPPORTED && !chosen)
+			status = PV_OK;
+	}
+	if (status == PV_OK && names.virgl) {
+		status = pv_device_opengl_create(params, &children[count]);
+		if (status == PV_OK)
+			count++;
+	}
 	if (status != PV_OK)
-		return status;
-	if (venus) {
-		status = pv_device_vulkan_create(params, &children[0], &vulkan, &why);
-		if (status == PV_ERR_UNSUPPORTED && !wanted) {
-			pv_log(PV_LOG_INFO, MODULE, "no Vulkan for the guest: %s", why);
-			venus = false;
-		} else if (status != PV_OK) {
-			if (why)
-				pv_log(PV_LOG_ERROR, MODULE, "no Vulkan for the guest: %s", why);
-			pv_renderer_destroy(plain);
+		goto fail;
+	if (*params->window_bytes == PV_DEVICE_WINDOW_AUTO)
+		*params->window_bytes = vulkan ? usual_window_bytes() : 0;
+	if (count == 0) {
+		*out = plain;
+	} else {
+		status = pv_mux_create(plain, children, count, out);
+		if (status != PV_OK) {
+			pv_device_vulkan_destroy(vulkan);
 			return status;
 		}
 	}
-	if (*params->window_bytes == PV_DEVICE_WINDOW_AUTO)
-		*params->window_bytes = venus ? usual_window_bytes() : 0;
-	if (!venus) {
-		*out = plain;
-		*out_vulkan = NULL;
-		return PV_OK;
-	}
-	status = pv_mux_create(plain, children, 1, out);
-	if (status != PV_OK) {
-		pv_device_vulkan_destroy(vulkan);
-		return status;
-	}
-	pv_log(PV_LOG_INFO, MODULE, "Vulkan for the guest: %s (%s)", pv_device_vulkan_device(vulkan),
-	       pv_device_vulkan_driver(vulkan));
 	*out_vulkan = vulkan;
 	return PV_OK;
+
+fail:
+	while (count > 0)
+		pv_renderer_destroy(children[--count]);
+	pv_renderer_destroy(plain);
+	pv_device_vulkan_destroy(vulkan);
+	return status;
 }

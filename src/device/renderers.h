@@ -25,6 +25,9 @@ PV_MUST_USE enum pv_status pv_device_renderer_create(const struct pv_device_rend
 PV_MUST_USE enum pv_status pv_device_vulkan_create(const struct pv_device_renderer_params *params,
 						   struct pv_renderer **out, struct pv_device_vulkan **out_vulkan,
 						   const char **out_why);
+/* opengl_*.c: the VirGL renderer. PV_ERR_UNSUPPORTED: this host or build has none. Logged. */
+PV_MUST_USE enum pv_status pv_device_opengl_create(const struct pv_device_renderer_params *params,
+						   struct pv_renderer **out);
 /* NULL is fine. */
 void pv_device_vulkan_destroy(struct pv_device_vulkan *vulkan);
 /* For people; NULL: none. Valid as long as `vulkan`. */

@@ -329,8 +329,13 @@ static uint32_t resource_flush(const struct pv_gpu_call *c, const void *bytes)
 						: c->gpu->renderer->ops->update_frame(c->gpu->renderer, c->request->id,
 										      resource->id, &rect);
 	c->gpu->stats.flushes++;
-	if (status == PV_OK || status == PV_PENDING)
+	if (status == PV_OK) {
 		pv_gpu_flush_scanouts(c->gpu, resource->id, &rect);
+	} else if (status == PV_PENDING) {
+		/* Displays learn of it when it can be read. */
+		c->request->resource_id = resource->id;
+		c->request->flush_rect = rect;
+	}
 	return pv_gpu_response_type(status);
 }
 

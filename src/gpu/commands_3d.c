@@ -513,7 +513,10 @@ void pv_gpu_finish_op(struct pv_gpu *gpu, struct pv_gpu_request *request, enum p
 	}
 	if (!resource)
 		return;
-	if (resource->unmap_request == request->id) {
+	if (request->hdr.type == PV_GPU_CMD_RESOURCE_FLUSH) {
+		if (status == PV_OK)
+			pv_gpu_flush_scanouts(gpu, resource->id, &request->flush_rect);
+	} else if (resource->unmap_request == request->id) {
 		/* It cannot fail, whatever the renderer says: the range is the window's again. */
 		response->type = PV_GPU_RESP_OK_NODATA;
 		finish_unmap(gpu, resource, request);

@@ -86,7 +86,8 @@ struct pv_gpu_request {
 	 */
 	uint32_t resource_id, created_context_id;
 	uint64_t created_context_serial;
-	uint32_t scanout_id; /* of GET_EDID, checked */
+	struct pv_rect flush_rect; /* of RESOURCE_FLUSH, checked */
+	uint32_t scanout_id;       /* of GET_EDID, checked */
 	bool answered;       /* the response is written */
 	bool fence_asked, fence_signalled;
 	bool ordered; /* waits its turn among the fences of the device's own timeline */

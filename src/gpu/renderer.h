@@ -182,6 +182,12 @@ struct pv_renderer_ops {
 	/* Optional: OpenGL. VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D and FROM_HOST_3D. */
 	enum pv_status (*transfer_3d)(struct pv_renderer *renderer, uint64_t op_id,
 				      const struct pv_transfer_3d *transfer);
+	/*
+	 * Optional: a backing for a texture in the place of a guest's memory: a file from pv_shm_create(), which keeps
+	 * its size (pv_shm_keep_size()); `fd` is borrowed. For transports without a guest.
+	 */
+	enum pv_status (*attach_file)(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id, int fd,
+				      uint64_t size_bytes);
 	/* Optional: memory that a context holds on the host outside of the window, for people. */
 	uint64_t (*context_memory_bytes)(struct pv_renderer *renderer, uint32_t ctx_id);
 };

@@ -351,6 +351,16 @@ static enum pv_status transfer_3d(struct pv_renderer *renderer, uint64_t op_id, 
 	return owner->ops->transfer_3d(owner, op_id, transfer);
 }
 
+static enum pv_status attach_file(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id, int fd,
+				  uint64_t size_bytes)
+{
+	struct pv_renderer *owner = owner_of_resource(to_mux(renderer), resource_id);
+
+	if (!owner->ops->attach_file)
+		return PV_ERR_UNSUPPORTED;
+	return owner->ops->attach_file(owner, op_id, resource_id, fd, size_bytes);
+}
+
 static uint64_t context_memory_bytes(struct pv_renderer *renderer, uint32_t ctx_id)
 {
 	struct pv_renderer *owner = owner_of_context(to_mux(renderer), ctx_id);
@@ -370,7 +380,8 @@ static uint64_t context_memory_bytes(struct pv_renderer *renderer, uint32_t ctx_
 
 static const struct pv_renderer_ops mux_ops = {.name = "2d+3d", COMMON_OPS};
 /* Whether there are textures can be seen by the op. */
-static const struct pv_renderer_ops mux_opengl_ops = {.name = "2d+3d", COMMON_OPS, .transfer_3d = transfer_3d};
+static const struct pv_renderer_ops mux_opengl_ops = {
+    .name = "2d+3d", COMMON_OPS, .transfer_3d = transfer_3d, .attach_file = attach_file};
 
 static void adopt(struct mux *mux, struct pv_renderer *child)
 {

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/log.h"
+#include "device/renderers.h"
+
+enum pv_status pv_device_opengl_create(const struct pv_device_renderer_params *params, struct pv_renderer **out)
+{
+	(void)params, (void)out;
+	pv_log(
+	    PV_LOG_ERROR, "device",
+	    "this build has no OpenGL renderer: build it with -Dvirgl=enabled, virglrenderer 0.10.4 or newer and EGL");
+	return PV_ERR_UNSUPPORTED;
+}
