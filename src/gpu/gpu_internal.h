@@ -88,7 +88,7 @@ struct pv_gpu_request {
 	uint64_t created_context_serial;
 	struct pv_rect flush_rect; /* of RESOURCE_FLUSH, checked */
 	uint32_t scanout_id;       /* of GET_EDID, checked */
-	bool answered;       /* the response is written */
+	bool answered;             /* the response is written */
 	bool fence_asked, fence_signalled;
 	bool ordered; /* waits its turn among the fences of the device's own timeline */
 	uint32_t written_len;

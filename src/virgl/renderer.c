@@ -169,6 +169,15 @@ static enum pv_status capset(struct pv_renderer *renderer, uint32_t capset_id, u
 
 /* ---- Contexts ---- */
 
+/*
+ * The making and the end of a context leave a GL context current that is not the one that the library believes to be
+ * (1.1.0): the next command of another context would go there.
+ */
+static void forget_current(void)
+{
+	virgl_renderer_force_ctx_0();
+}
+
 static enum pv_status context_create(struct pv_renderer *renderer, uint64_t op_id, uint32_t ctx_id, uint32_t capset_id,
 				     const char *name)
 {
@@ -192,8 +201,10 @@ static enum pv_status context_create(struct pv_renderer *renderer, uint64_t op_i
 	status = pv_id_map_add(&virgl->contexts, ctx_id, context);
 	if (status != PV_OK)
 		goto out_context;
-	if (virgl_renderer_context_create_with_flags(ctx_id, capset_id ? capset_id : PV_VIRGL2_CAPSET_ID,
-						     (uint32_t)strlen(name), name) == 0)
+	int error = virgl_renderer_context_create_with_flags(ctx_id, capset_id ? capset_id : PV_VIRGL2_CAPSET_ID,
+							     (uint32_t)strlen(name), name);
+	forget_current();
+	if (error == 0)
 		return PV_OK;
 	PV_LOG_LIMITED(PV_LOG_ERROR, MODULE, "context %u (%s): the host's OpenGL has none to give", ctx_id, name);
 	status = PV_ERR_HOST;
@@ -211,6 +222,7 @@ static void context_destroy(struct pv_renderer *renderer, uint32_t ctx_id)
 	if (!context)
 		return;
 	virgl_renderer_context_destroy(ctx_id);
+	forget_current();
 	/* The library forgets what it was to tell of them. */
 	while (context->fences.first)
 		append(&virgl->signalled, take_first(&context->fences));
