@@ -45,7 +45,7 @@ _pvgpu() {
         ;;
     --display)
         if [ "$command" = run ]; then
-            mapfile -t COMPREPLY < <(compgen -W 'auto gtk sdl cocoa vnc none png=' -- "$current")
+            mapfile -t COMPREPLY < <(compgen -W 'auto gtk sdl cocoa none png=' -- "$current")
             return
         fi
         mapfile -t COMPREPLY < <(compgen -W 'none png png=' -- "$current")

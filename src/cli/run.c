@@ -70,7 +70,7 @@ static const struct cli_option options_table[] = {
     {0},
 };
 
-static const char *const displays[] = {"auto", "none", "gtk", "sdl", "cocoa", "vnc"};
+static const char *const displays[] = {"auto", "none", "gtk", "sdl", "cocoa"};
 
 /* ---- The command line ---- */
 
@@ -170,8 +170,8 @@ static int take_option(const struct cli_command *command, struct run_options *op
 		if (strncmp(value, "png=", 4) == 0)
 			cli_words_add(&options->device_words, "--display=%s", value);
 		else if (index_of(value, displays, sizeof(displays) / sizeof(displays[0])) < 0)
-			return cli_usage(
-			    command, "--display=%s: there are auto, none, gtk, sdl, cocoa, vnc and png=PATH", value);
+			return cli_usage(command, "--display=%s: there are auto, none, gtk, sdl, cocoa and png=PATH",
+					 value);
 		else
 			options->display = value;
 		break;
@@ -306,36 +306,38 @@ static bool in_desktop(void)
 	return (wayland && *wayland) || (x && *x);
 }
 
-static bool choose_display(struct run_plan *plan)
+/* QEMU wants a display with OpenGL for vhost-user-gpu-pci, for pictures that never come: ours are pixels. */
+static const char *display_of_console(const struct run_plan *plan)
 {
 	const struct run_qemu *qemu = plan->qemu;
 	const char *wanted = plan->options->display;
 	bool is_auto = strcmp(wanted, "auto") == 0;
 
-	if (plan->transport != RUN_VHOST_USER_GPU && !is_auto && strcmp(wanted, "none") != 0) {
+	if (strcmp(wanted, "gtk") == 0 || (is_auto && in_desktop() && qemu->has_gtk))
+		return "gtk,gl=on";
+	if (strcmp(wanted, "sdl") == 0 || (is_auto && in_desktop() && qemu->has_sdl))
+		return "sdl,gl=on";
+	if (is_auto)
+		return qemu->has_cocoa ? "cocoa" : "none";
+	return wanted;
+}
+
+static bool choose_display(struct run_plan *plan)
+{
+	const char *wanted = plan->options->display;
+
+	if (plan->transport == RUN_VHOST_USER_GPU) {
+		plan->display = display_of_console(plan);
+	} else if (strcmp(wanted, "auto") != 0 && strcmp(wanted, "none") != 0) {
 		cli_error("look at it with pvgpu screenshot, or have 2D in QEMU's window: --transport=vhost-user-gpu",
 			  "--display=%s: QEMU does not know the picture of %s", wanted,
 			  run_transport_devices[plan->transport]);
 		return false;
-	}
-	if (plan->transport != RUN_VHOST_USER_GPU) {
+	} else {
 		plan->display = "none";
-		info(plan->options, "the guest's screen: pvgpu screenshot -o screen.png", "", "");
-		return true;
 	}
-	if (!is_auto)
-		plan->display = wanted;
-	else if (qemu->has_cocoa)
-		plan->display = "cocoa";
-	else if (in_desktop() && qemu->has_gtk)
-		plan->display = "gtk";
-	else if (in_desktop() && qemu->has_sdl)
-		plan->display = "sdl";
-	else
-		plan->display = "vnc";
-	/* The first free one, on this machine only; QEMU says which it is. */
-	if (strcmp(plan->display, "vnc") == 0)
-		plan->display = "vnc=127.0.0.1:0,to=99";
+	if (strcmp(plan->display, "none") == 0)
+		info(plan->options, "the guest's screen: pvgpu screenshot -o screen.png", "", "");
 	return true;
 }
 
@@ -359,7 +361,7 @@ static bool choose_renderers(struct run_plan *plan)
 				  plan->renderers);
 			return false;
 		}
-		if (!plan->renderers)
+		if (plan->options->transport < 0)
 			info(plan->options,
 			     "2D only: %s would let the guest have the host's GPU, with QEMU 11.1 or newer",
 			     run_transport_devices[RUN_VFIO_USER], "");
@@ -524,7 +526,7 @@ const struct cli_command cli_run = {
 	"      --ssh=PORT           the guest's port 22 as a port of this host\n"
 	"      --no-network         the default is a network behind this host\n"
 	"      --console=WHERE      the serial console: stdio (default; ^A X ends QEMU), none, or a file\n"
-	"      --display=KIND       QEMU's window, where it has one: auto (default), gtk, sdl, cocoa, vnc, none;\n"
+	"      --display=KIND       QEMU's window, where it has one: auto (default), gtk, sdl, cocoa, none;\n"
 	"                           png=PATH: write the screen's last picture there in the end\n"
 	"      --qemu=PROGRAM       default qemu-system-x86_64, or qemu-system-aarch64\n"
 	"      --transport=KIND     vfio-user, vhost-user or vhost-user-gpu\n"

@@ -2,6 +2,7 @@
 /* The two command lines that follow from a plan. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <yyjson.h>
 
@@ -162,15 +163,31 @@ static void add_kernel(const struct run_plan *plan, struct cli_words *out)
 	}
 }
 
+/* An Arm machine has none unless it is given one. */
+static const char *arm_firmware(void)
+{
+	static const char *const paths[] = {
+	    "/usr/share/AAVMF/AAVMF_CODE.fd",      /* Debian, Ubuntu */
+	    "/usr/share/edk2/aarch64/QEMU_EFI.fd", /* Fedora, Arch */
+	    "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd",
+	};
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		if (access(paths[i], R_OK) == 0)
+			return paths[i];
+	}
+	return "edk2-aarch64-code.fd"; /* QEMU's own, where its packager has left it in */
+}
+
 static void add_boot(const struct run_plan *plan, struct cli_words *out)
 {
-	if (plan->options->firmware) {
+	const char *firmware = plan->options->firmware;
+
+	if (!firmware && plan->qemu->is_arm && !plan->guest->kernel)
+		firmware = arm_firmware();
+	if (firmware) {
 		cli_words_add(out, "-bios");
-		cli_words_add(out, "%s", plan->options->firmware);
-	} else if (plan->qemu->is_arm && !plan->guest->kernel) {
-		/* Comes with QEMU. */
-		cli_words_add(out, "-bios");
-		cli_words_add(out, "edk2-aarch64-code.fd");
+		cli_words_add(out, "%s", firmware);
 	}
 	if (plan->guest->kernel)
 		add_kernel(plan, out);

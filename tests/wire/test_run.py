@@ -129,7 +129,7 @@ def test_transport_can_be_chosen(lab, run):
     qemu = FakeQemu(lab)
     _, words = commands(run(qemu, "--transport=vhost-user-gpu")[1])
     assert any(word.startswith("vhost-user-gpu-pci,") for word in words)
-    assert value_of(words, "-display") == "vnc=127.0.0.1:0,to=99"
+    assert value_of(words, "-display") == "none"
     code, _, errors = run(FakeQemu(lab, devices="vhost-user-gpu-pci"), "--transport=vfio-user")
     assert code == 1 and "has no vfio-user-pci" in errors and "11.1" in errors
 
@@ -143,8 +143,8 @@ def test_no_device_at_all(lab, run):
 def test_window_of_the_desktop(lab, run, monkeypatch):
     qemu = FakeQemu(lab, devices="vhost-user-gpu-pci")
     monkeypatch.setenv("DISPLAY", ":7")
-    assert value_of(commands(run(qemu)[1])[1], "-display") == "gtk"
-    assert value_of(commands(run(qemu, "--display=sdl")[1])[1], "-display") == "sdl"
+    assert value_of(commands(run(qemu)[1])[1], "-display") == "gtk,gl=on"
+    assert value_of(commands(run(qemu, "--display=sdl")[1])[1], "-display") == "sdl,gl=on"
     # QEMU would show an empty window.
     code, _, errors = run(FakeQemu(lab), "--display=gtk")
     assert code == 1 and "pvgpu screenshot" in errors
@@ -181,7 +181,7 @@ def test_old_qemu_is_not_told_to_end_with_us(lab, run):
 def test_arm(lab, run):
     qemu = FakeQemu(lab, name="qemu-system-aarch64")
     words = commands(run(qemu)[1])[1]
-    assert value_of(words, "-machine").startswith("virt,") and value_of(words, "-bios") == "edk2-aarch64-code.fd"
+    assert value_of(words, "-machine").startswith("virt,") and value_of(words, "-bios").endswith(".fd")
     assert value_of(words, "-accel").startswith("tcg")
 
 
@@ -246,7 +246,7 @@ WRONG = [
     (["{disk}", "{disk}"], "booted already"), (["{disk}", "--initrd=/x"], "needs --kernel"), (["--kernel=/nonexistent"], "No such file"),
     (["{disk}", "--memory=3"], "64M"), (["{disk}", "--memory=99999999999999999999"], "64M"), (["{disk}", "--smp=0"], "1024"),
     (["{disk}", "--ssh=99999"], "port"), (["{disk}", "--ssh=22", "--no-network"], "network"), (["{disk}", "--accel=warp"], "kvm"),
-    (["{disk}", "--transport=ftp"], "vfio-user"), (["{disk}", "--display=crt"], "vnc"), (["{disk}", "--nonsense"], "no option"),
+    (["{disk}", "--transport=ftp"], "vfio-user"), (["{disk}", "--display=crt"], "cocoa"), (["{disk}", "--nonsense"], "no option"),
     (["{disk}", "--transport=vhost-user-gpu", "--renderer=venus"], "2D"), (["{disk}", "--qemu=/nonexistent"], "--qemu=PROGRAM"),
     (["{disk}", "--qemu=/bin/cat"], "which QEMU"), (["{disk}", "--qemu=/bin/false"], "--qemu=PROGRAM"),
 ]
