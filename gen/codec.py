@@ -428,7 +428,9 @@ class Codec:
         out += [f"\t{text}" for text in locals_]
         if handler:
             out.append("\tconst uint32_t flags = d->command_flags;")
-        if destroyed is None and not handler:
+        if destroyed:
+            out.append("\tstruct pv_venus_object_info removed;")
+        elif not handler:
             out.append(f"\tPFN_{command.c_name} fn;")
         out += body.locals() + [""]
         if not command.request:
@@ -611,10 +613,10 @@ class Codec:
     def destroy_call(self, command, item, line):
         name = item.name
         member = command.name[2:]
-        # Another ring may destroy it at the same time: one of the two does.
-        line(f"if (a.{name}_object && pv_venus_object_remove(d->objects, a.{name}_object) && !d->tombstone &&")
-        line(f"a.device_object->device->fn.{member})", 2)
-        line(f"a.device_object->device->fn.{member}(a.device, a.{name}, NULL);", 2)
+        # Another ring may destroy it at the same time: one of the two does. It may be one of another device by now.
+        line(f"if (a.{name}_object && pv_venus_object_remove(d->objects, a.{name}_object, &removed) && removed.handle &&")
+        line(f"removed.device->fn.{member})", 2)
+        line(f"removed.device->fn.{member}(removed.device->handle, ({item.type})(uintptr_t)removed.handle, NULL);", 2)
 
     # ---- Replies ----
 

@@ -35,7 +35,7 @@ vkCopyImageToMemoryMESA vkCopyMemoryToImageMESA vkWriteSamplerDescriptorMESA vkW
 
 # Of those, the ones that are called when an object they name is a tombstone: they take things back.
 HANDLES_TOMBSTONES = """
-vkDestroyInstance vkDestroyDevice vkFreeMemory
+vkDestroyInstance vkFreeMemory
 vkFreeCommandBuffers vkDestroyCommandPool vkFreeDescriptorSets vkDestroyDescriptorPool
 """.split()
 

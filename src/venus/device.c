@@ -248,10 +248,12 @@ static void destroy_child(struct pv_venus_device *device, const struct pv_venus_
 static bool collect(struct pv_venus_device *device, struct leftovers *leftovers)
 {
 	struct pv_venus_object_table *objects = device->context->objects;
+	struct pv_venus_object_info removed;
 
 	if (!device->object)
 		return true;
-	pv_venus_object_remove(objects, device->object);
+	/* It is there: nobody else destroys a device that is off the list. */
+	(void)!pv_venus_object_remove(objects, device->object, &removed);
 	for (;;) {
 		if (leftovers->count == leftovers->room) {
 			size_t room = leftovers->room ? leftovers->room * 2 : 64;
@@ -338,11 +340,6 @@ void pv_venus_handle_vkDestroyDevice(struct pv_venus_decoder *d, struct pv_venus
 {
 	struct pv_venus_device *device = pv_venus_device_of(args->device_object);
 
-	if (!device) {
-		/* A tombstone. */
-		pv_venus_object_remove(d->objects, args->device_object);
-		return;
-	}
 	if (unlist(d->context, device))
 		pv_venus_device_destroy(device);
 }

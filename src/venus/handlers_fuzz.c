@@ -3,7 +3,8 @@
  * Hostile command streams against our own handlers, on a host that does nothing: what they make of counts, sizes,
  * chains and objects that are not what they should be. The codec before them has a fuzzer of its own.
  *
- * Input: one word that chooses how the host fares, then the stream. Objects of each type have the type's number as id.
+ * Input: one word that chooses how the host fares, then the stream. Objects of each type have the type's number as id;
+ * with TOMBSTONE added it is one that the host could not make.
  */
 #include <stdlib.h>
 
@@ -21,6 +22,7 @@
 #define MAX_INPUT_BYTES (64u << 10)
 #define MAX_COMMANDS    64
 #define RESOURCE_ID     1
+#define TOMBSTONE       32
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -92,6 +94,18 @@ static void add(enum pv_venus_type type, uint64_t id, struct pv_venus_object *ow
 	check(pv_venus_object_add(pv_venus_null.context.objects, &info, &object) == PV_OK);
 }
 
+static void add_tombstone(enum pv_venus_type type)
+{
+	struct pv_venus_object_info info = {.id = TOMBSTONE + type, .type = type, .failed = true};
+	struct pv_venus_object *object;
+
+	if (type != PV_VENUS_DEVICE) {
+		info.device = &pv_venus_null.device;
+		info.owner = pv_venus_null.device.object;
+	}
+	check(pv_venus_object_add(pv_venus_null.context.objects, &info, &object) == PV_OK);
+}
+
 static struct pv_venus_resource *start(uint32_t how)
 {
 	static const VkResult results[] = {VK_SUCCESS, VK_ERROR_OUT_OF_DEVICE_MEMORY, VK_ERROR_DEVICE_LOST,
@@ -137,6 +151,8 @@ static struct pv_venus_resource *start(uint32_t how)
 			extra = (void *)PV_VENUS_TRAITS_OF_IMAGE(VK_FORMAT_G8_B8R8_2PLANE_420_UNORM, 3);
 		add((enum pv_venus_type)type, (uint64_t)type, type <= PV_VENUS_DEVICE ? NULL : device->object, extra);
 	}
+	for (int type = PV_VENUS_DEVICE; type < PV_VENUS_NR_TYPES; type++)
+		add_tombstone((enum pv_venus_type)type);
 	pv_venus_null.result = results[how % 4];
 	pv_venus_null.decoder.reply.begin = pv_venus_null.decoder.reply.cursor = replies;
 	pv_venus_null.decoder.reply.end = replies + (how & 4 ? 64 : sizeof(replies));
@@ -149,7 +165,7 @@ static void finish(struct pv_venus_resource *resource)
 	struct pv_venus_context *context = &pv_venus_null.context;
 	struct pv_venus_object_info child;
 
-	pv_venus_object_remove(context->objects, pv_venus_null.device.object);
+	check(pv_venus_object_remove(context->objects, pv_venus_null.device.object, &child));
 	while (pv_venus_object_remove_child(context->objects, pv_venus_null.device.object, &child))
 		if (child.type == PV_VENUS_DEVICE_MEMORY)
 			pv_venus_memory_release(child.extra);

@@ -112,7 +112,7 @@ void pv_venus_handle_vkDestroyInstance(struct pv_venus_decoder *d, struct pv_ven
 	pv_mutex_lock(&context->vulkan_lock);
 	context->instance_object = NULL;
 	pv_mutex_unlock(&context->vulkan_lock);
-	if (pv_venus_object_remove(d->objects, args->instance_object))
+	if (pv_venus_object_remove(d->objects, args->instance_object, &ignored))
 		while (pv_venus_object_remove_child(d->objects, args->instance_object, &ignored))
 			;
 }
@@ -150,7 +150,7 @@ void pv_venus_context_release_vulkan(struct pv_venus_context *context)
 		context->devices = device->next;
 		pv_venus_device_destroy(device);
 	}
-	if (context->instance_object && pv_venus_object_remove(context->objects, context->instance_object))
+	if (context->instance_object && pv_venus_object_remove(context->objects, context->instance_object, &ignored))
 		while (pv_venus_object_remove_child(context->objects, context->instance_object, &ignored))
 			;
 	context->instance_object = NULL;

@@ -197,20 +197,19 @@ void pv_venus_handle_vkAllocateMemory(struct pv_venus_decoder *d, struct pv_venu
 void pv_venus_handle_vkFreeMemory(struct pv_venus_decoder *d, struct pv_venus_args_vkFreeMemory *args)
 {
 	struct pv_venus_context *context = d->context;
-	struct pv_venus_resource *resource;
-	bool removed;
+	struct pv_venus_object_info removed;
+	bool mine;
 
 	if (!args->memory_object)
 		return;
 	pv_mutex_lock(&context->vulkan_lock);
-	resource = resource_of(args->memory_object);
-	removed = pv_venus_object_remove(d->objects, args->memory_object);
+	mine = pv_venus_object_remove(d->objects, args->memory_object, &removed);
 	pv_mutex_unlock(&context->vulkan_lock);
-	if (!removed)
+	if (!mine)
 		return; /* Another ring was faster. */
-	if (args->memory)
-		pv_venus_device_of(args->device_object)->fn.FreeMemory(args->device, args->memory, NULL);
-	pv_venus_resource_unref(resource);
+	if (removed.handle)
+		pv_venus_destroy_handle(removed.device, PV_VENUS_DEVICE_MEMORY, removed.handle);
+	pv_venus_memory_release(removed.extra);
 }
 
 /* What importing a blob needs to know first. */

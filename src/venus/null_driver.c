@@ -109,7 +109,7 @@ static void remove_with_children(struct pv_venus_object *object)
 	struct pv_venus_object_table *table = pv_venus_null.context.objects;
 	struct pv_venus_object_info info;
 
-	if (object && pv_venus_object_remove(table, object))
+	if (object && pv_venus_object_remove(table, object, &info))
 		while (pv_venus_object_remove_child(table, object, &info))
 			;
 }

@@ -285,12 +285,23 @@ enum pv_status pv_venus_object_add(struct pv_venus_object_table *table, const st
 }
 
 /* Under the lock. */
-static void remove_locked(struct pv_venus_object_table *table, struct pv_venus_object *object, uint64_t id)
+static void remove_locked(struct pv_venus_object_table *table, struct pv_venus_object *object,
+			  struct pv_venus_object_info *out)
 {
 	struct buckets *buckets = atomic_load_explicit(&table->buckets, memory_order_relaxed);
-	_Atomic(struct pv_venus_object *) *link = head_of(buckets, id);
+	_Atomic(struct pv_venus_object *) *link;
 	struct pv_venus_object *at;
 
+	*out = (struct pv_venus_object_info){
+	    .id = atomic_load_explicit(&object->id, memory_order_relaxed),
+	    .handle = atomic_load_explicit(&object->handle, memory_order_relaxed),
+	    .type = object->type,
+	    .failed = atomic_load_explicit(&object->failed, memory_order_relaxed),
+	    .device = atomic_load_explicit(&object->device, memory_order_relaxed),
+	    .owner = object->owner,
+	    .extra = atomic_load_explicit(&object->extra, memory_order_relaxed),
+	};
+	link = head_of(buckets, out->id);
 	while ((at = atomic_load_explicit(link, memory_order_relaxed)) != object && at)
 		link = &at->next;
 	if (PV_NEVER(!at))
@@ -303,41 +314,30 @@ static void remove_locked(struct pv_venus_object_table *table, struct pv_venus_o
 		give_free(table, object);
 }
 
-bool pv_venus_object_remove(struct pv_venus_object_table *table, struct pv_venus_object *object)
+bool pv_venus_object_remove(struct pv_venus_object_table *table, struct pv_venus_object *object,
+			    struct pv_venus_object_info *out)
 {
-	uint64_t id;
+	bool there;
 
 	pv_mutex_lock(&table->lock);
-	id = atomic_load_explicit(&object->id, memory_order_relaxed);
-	if (id)
-		remove_locked(table, object, id);
+	there = atomic_load_explicit(&object->id, memory_order_relaxed) != 0;
+	if (there)
+		remove_locked(table, object, out);
 	pv_mutex_unlock(&table->lock);
-	return id != 0;
+	return there;
 }
 
 bool pv_venus_object_remove_child(struct pv_venus_object_table *table, struct pv_venus_object *owner,
 				  struct pv_venus_object_info *out)
 {
 	struct pv_venus_object *object;
-	uint64_t id;
 
 	pv_mutex_lock(&table->lock);
 	object = owner->first_child;
 	while (object && object->first_child)
 		object = object->first_child;
-	if (object) {
-		id = atomic_load_explicit(&object->id, memory_order_relaxed);
-		*out = (struct pv_venus_object_info){
-		    .id = id,
-		    .handle = atomic_load_explicit(&object->handle, memory_order_relaxed),
-		    .type = object->type,
-		    .failed = atomic_load_explicit(&object->failed, memory_order_relaxed),
-		    .device = atomic_load_explicit(&object->device, memory_order_relaxed),
-		    .owner = object->owner,
-		    .extra = atomic_load_explicit(&object->extra, memory_order_relaxed),
-		};
-		remove_locked(table, object, id);
-	}
+	if (object)
+		remove_locked(table, object, out);
 	pv_mutex_unlock(&table->lock);
 	return object != NULL;
 }

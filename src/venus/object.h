@@ -105,11 +105,14 @@ struct pv_venus_object_info {
 PV_MUST_USE enum pv_status pv_venus_object_add(struct pv_venus_object_table *table,
 					       const struct pv_venus_object_info *info, struct pv_venus_object **out);
 /*
- * Any thread. A pointer to it stays readable, its id is 0. False: another thread was faster, and destroys the handle.
+ * Any thread. What it was is copied to *out. A pointer to it stays readable, its id is 0. False: another thread was
+ * faster, and destroys the handle. What is to be destroyed stands in *out alone: what a decoded command says may be
+ * destroyed already, by a ring that removed the object and made another, which `object` is now.
  * One that has children takes no more of them from now on, and is not reused until the last is removed: so an owner is
  * removed first, then its children.
  */
-bool pv_venus_object_remove(struct pv_venus_object_table *table, struct pv_venus_object *object);
+PV_MUST_USE bool pv_venus_object_remove(struct pv_venus_object_table *table, struct pv_venus_object *object,
+					struct pv_venus_object_info *out);
 /*
  * Any thread. Takes one childless descendant off its owner and out of the table: what it was is copied to *out. False:
  * there is none. Called until then it empties the whole tree, the leaves first.

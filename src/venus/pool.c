@@ -44,17 +44,17 @@ static uint32_t take_children(struct pv_venus_decoder *d, const struct family *f
 	uint32_t taken = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
-		uint64_t handle;
+		struct pv_venus_object_info removed;
 
-		if (!children[i])
+		if (!children[i] || !pv_venus_object_remove(d->objects, children[i], &removed))
 			continue;
-		if (children[i]->owner != pool) {
-			pv_venus_fail(d, family->children_field, "it is of another pool", children[i]->id);
+		/* The host's goes with its own pool. */
+		if (removed.owner != pool) {
+			pv_venus_fail(d, family->children_field, "it is of another pool", removed.id);
 			return taken;
 		}
-		handle = children[i]->handle;
-		if (pv_venus_object_remove(d->objects, children[i]) && handle != 0)
-			handles[taken++] = handle;
+		if (removed.handle != 0)
+			handles[taken++] = removed.handle;
 	}
 	return taken;
 }
@@ -110,11 +110,13 @@ void pv_venus_handle_vkFreeCommandBuffers(struct pv_venus_decoder *d, struct pv_
 
 void pv_venus_handle_vkDestroyCommandPool(struct pv_venus_decoder *d, struct pv_venus_args_vkDestroyCommandPool *args)
 {
-	if (!args->commandPool_object || !pv_venus_object_remove(d->objects, args->commandPool_object))
+	struct pv_venus_object_info removed;
+
+	if (!args->commandPool_object || !pv_venus_object_remove(d->objects, args->commandPool_object, &removed))
 		return;
 	drop_children(d, args->commandPool_object);
-	if (args->commandPool)
-		pv_venus_device_of(args->device_object)->fn.DestroyCommandPool(args->device, args->commandPool, NULL);
+	if (removed.handle)
+		pv_venus_destroy_handle(removed.device, PV_VENUS_COMMAND_POOL, removed.handle);
 }
 
 /* ---- Descriptor sets ---- */
@@ -176,10 +178,11 @@ void pv_venus_handle_vkResetDescriptorPool(struct pv_venus_decoder *d, struct pv
 void pv_venus_handle_vkDestroyDescriptorPool(struct pv_venus_decoder *d,
 					     struct pv_venus_args_vkDestroyDescriptorPool *args)
 {
-	if (!args->descriptorPool_object || !pv_venus_object_remove(d->objects, args->descriptorPool_object))
+	struct pv_venus_object_info removed;
+
+	if (!args->descriptorPool_object || !pv_venus_object_remove(d->objects, args->descriptorPool_object, &removed))
 		return;
 	drop_children(d, args->descriptorPool_object);
-	if (args->descriptorPool)
-		pv_venus_device_of(args->device_object)
-		    ->fn.DestroyDescriptorPool(args->device, args->descriptorPool, NULL);
+	if (removed.handle)
+		pv_venus_destroy_handle(removed.device, PV_VENUS_DESCRIPTOR_POOL, removed.handle);
 }

@@ -29,6 +29,7 @@
 #define BUFFER       192u
 #define MAX_WORDS    64
 #define NO_OPERATION 0x4000u
+#define PATIENCE_NS  UINT64_C(15000000000)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -426,6 +427,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct pv_venus_renderer_params params = {.execute = execute, .max_shm_bytes = 1u << 20};
 	struct input in = {data, len};
 	struct pv_resource_info info = {.id = 1, .kind = PV_RESOURCE_HOST_BLOB, .ctx_id = 1, .size_bytes = BLOB_BYTES};
+	uint64_t until_ns;
 	bool all = false;
 
 	pv_log_set_level(PV_LOG_ERROR);
@@ -443,7 +445,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	/* Whatever waits is answered when its context goes; and all fences come. */
 	for (uint32_t id = 1; id <= NR_CONTEXTS; id++)
 		renderer->ops->context_destroy(renderer, id);
-	for (int i = 0; i < 2000 && !all; i++) {
+	/* Long: there may be many fuzzers, and few CPUs. */
+	until_ns = pv_now_ns() + PATIENCE_NS;
+	while (!all && pv_now_ns() < until_ns) {
 		all = true;
 		for (uint32_t f = 0; f < nr_fences; f++)
 			all = all && fences[f] != PENDING;

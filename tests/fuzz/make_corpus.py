@@ -128,6 +128,45 @@ def venus_codec_seeds():
         number += 1
 
 
+def venus_ring_seeds():
+    """See src/venus/ring_fuzz.c: steps; a byte below 0xd0 is that number, below 0xf0 the usual one where there is one."""
+    context, blob, pump, fence, attach = b"\0", b"\2", b"\x0d", b"\x0c", b"\x0e"
+    create, destroy, notify, extra, reach, wait_other, wait, set_reply, seek, execute, nothing = range(11)
+
+    def command(which, *operands, answer=False):
+        return bytes([which, 0xFF if answer else 0, *operands])
+
+    def create_ring(name, idle_20us=False, monitored=False):
+        """The ring in this blob: numbers count from 0."""
+        return command(create, name, *([1, 0] if monitored else [0]), 0, 0, 0 if idle_20us else 1, *bytes(7))
+
+    def submit(*commands, ctx=0):
+        return bytes([5, len(commands) - 1]) + b"".join(commands) + bytes([ctx, 0])
+
+    def write(name, *commands, nested_at=None):
+        """To the ring in a blob, or behind it, where nested streams are."""
+        where = [0xFF, nested_at] if nested_at is not None else [0, 0]
+        return bytes([8, name, len(commands) - 1]) + b"".join(commands) + bytes(where)
+
+    def make_blob(name, ctx=0):
+        return blob + bytes([name, 0, ctx, 0, 0])
+
+    go = submit(command(notify, 0, 0))
+    ring = submit(create_ring(0))
+    noops = [command(nothing)] * 3
+    yield "plain", ring + write(0, *noops) + go + pump * 3 + write(0, *noops) + go + pump + submit(command(destroy, 0)) + pump * 2
+    yield "idle", submit(create_ring(0, True, True)) + pump * 2 + write(0, *noops) + go + pump * 2 + fence + b"\0\0" + pump
+    yield "replies", ring + write(0, command(set_reply, 0, 0, 0), command(nothing, answer=True), command(seek, 8)) + go + pump * 2
+    yield "nested", ring + write(0, *noops, nested_at=0) + write(0, command(execute, 1, 0, 0, 0, 24)) + go + pump * 3
+    yield "waits", ring + submit(command(wait, 0, 24)) + fence + b"\0\0" + write(0, *noops) + go + pump * 3
+    yield "order", ring + write(0, command(wait_other, 1), command(nothing)) + go + pump + submit(command(reach, 0, 1)) + pump * 3
+    yield "two", make_blob(1) + pump + ring + submit(create_ring(1)) + write(0, *noops) + write(1, *noops) + go \
+        + submit(command(notify, 1, 0)) + pump * 3 + submit(command(destroy, 1), command(extra, 0, 0, 7)) + pump
+    yield "contexts", context + b"\1\0" + make_blob(1, 1) + attach + bytes([1, 0, 0xFF]) + submit(create_ring(1), ctx=1) \
+        + write(1, *noops) + submit(command(notify, 1, 0), ctx=1) + pump * 3 + b"\1\xff\1" + pump
+    yield "changed", ring + write(0, *noops) + go + b"\x0b\0\x10\0\xf1\1\2\3\4" + pump * 2 + b"\x0f\xff" + pump
+
+
 def vtest_seeds():
     """See src/transport/vtest/vtest_fuzz.c: a step's byte, whose highest bit says which client, and what it takes."""
     close, connect, introduce, descriptor, mood, answer, signal, deaf, other = 0, 1, 3, 4, 5, 6, 7, 8, 0x80
@@ -166,7 +205,8 @@ def vtest_seeds():
 
 
 SEEDS = {"virtq": virtq_seeds, "gpu": gpu_seeds, "vtest": vtest_seeds,
-         "vfio-user": vfio_user_seeds, "venus-codec": venus_codec_seeds, "venus-handlers": venus_codec_seeds}
+         "vfio-user": vfio_user_seeds, "venus-codec": venus_codec_seeds, "venus-handlers": venus_codec_seeds,
+         "venus-ring": venus_ring_seeds}
 
 
 def main():

@@ -42,7 +42,8 @@ def vk_tests(environment, *arguments, seconds=30, limit_s=900):
     result = subprocess.run([drivers.VK_TESTS, f"--seconds={seconds}", *arguments], env=environment, capture_output=True, text=True,
                             timeout=limit_s, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
-    return {case["case"]: case for case in map(json.loads, result.stdout.splitlines())}
+    # Mesa says on stderr what it has waited for too long.
+    return {case["case"]: {**case, "stderr": result.stderr[-3000:]} for case in map(json.loads, result.stdout.splitlines())}
 
 
 def names():
@@ -75,7 +76,7 @@ def compare(case, host, guest, missing, optional):
     if guest["status"] == "skip":
         assert guest["reason"] in missing, f"{guest['reason']} is missing in the guest"
         pytest.skip(f"not in the guest: {guest['reason']}")
-    assert guest["status"] == "pass", f"{guest['status']}: {guest['reason']}"
+    assert guest["status"] == "pass", f"{guest['status']}: {guest['reason']}\n{guest['stderr']}"
     own = OWN_VALUES.get(case, set())
     different = {name: (host["values"].get(name), guest["values"].get(name))
                  for name in sorted(set(host["values"]) | set(guest["values"]))
