@@ -115,6 +115,10 @@ static int take_option(const struct cli_command *command, const struct cli_serve
 	case CLI_SERVE_RENDERER:
 		options->renderers = value;
 		return CLI_OK;
+	case CLI_SERVE_VIRGL:
+		if (!options->renderers)
+			options->renderers = "2d,virgl";
+		return CLI_OK;
 	case CLI_SERVE_DEVICE:
 		options->vulkan_device = value;
 		return CLI_OK;

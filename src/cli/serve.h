@@ -22,7 +22,8 @@ enum {
 	CLI_SERVE_NAME,
 	CLI_SERVE_KEEP_LISTENING,
 	CLI_SERVE_LOG_LEVEL,
-	CLI_SERVE_OWN, /* the first of a command's own */
+	CLI_SERVE_VIRGL, /* as of QEMU's own back end */
+	CLI_SERVE_OWN,   /* the first of a command's own */
 };
 
 /* For the table of a command. */
@@ -47,7 +48,9 @@ enum {
 	"  --size=SIZE[,SIZE...]       size of each head, WIDTHxHEIGHT or off; default 1280x800\n"                     \
 	"  --display=none|png[=PATH]   png: write each head's last picture to PATH in the end; default none\n"
 #define CLI_SERVE_RENDER_HELP                                                                                          \
-	"  --renderer=LIST             2d, venus or both: venus gives the guest the host's Vulkan; default 2d\n"       \
+	"  --renderer=LIST             2d, venus, virgl, with commas: venus gives the guest the host's Vulkan, "       \
+	"virgl\n"                                                                                                      \
+	"                              its OpenGL; default 2d\n"                                                       \
 	"  --device=NUMBER|NAME        Vulkan device, as pvgpu devices lists them; default the best\n"                 \
 	"  --emulate-portability       for tests: make do with the Vulkan of a Mac\n"
 #define CLI_SERVE_CONTROL_HELP                                                                                         \

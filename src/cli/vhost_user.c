@@ -3,14 +3,14 @@
 
 #include "cli/serve.h"
 
-enum { OPT_RENDER_NODE = CLI_SERVE_OWN, OPT_VIRGL };
+enum { OPT_RENDER_NODE = CLI_SERVE_OWN };
 
 /* Letters: those of QEMU's own back end. */
 static const struct cli_option options[] = {
     CLI_SERVE_OPTIONS,
     {CLI_SERVE_CAPABILITIES, 'c', "print-capabilities", false},
     {OPT_RENDER_NODE, 'r', "render-node", true},
-    {OPT_VIRGL, 'v', "virgl", false},
+    {CLI_SERVE_VIRGL, 'v', "virgl", false},
     {0},
 };
 
@@ -19,10 +19,6 @@ static int take_option(int id, const char *value)
 	switch (id) {
 	case OPT_RENDER_NODE:
 		cli_error("leave --render-node out", "--render-node=%s: this build draws without a GPU", value);
-		return CLI_FAILED;
-	case OPT_VIRGL:
-		cli_error("leave --virgl out: the guest then draws by itself",
-			  "--virgl: this build has no OpenGL renderer");
 		return CLI_FAILED;
 	default:
 		return CLI_USAGE;
@@ -50,7 +46,11 @@ static void destroy(void *server)
 static const struct cli_serve_kind kind = {
     .options = options,
     .take_option = take_option,
+#ifdef PV_HAVE_VIRGL
+    .capabilities = "{\n  \"type\": \"gpu\",\n  \"features\": [\"virgl\"]\n}",
+#else
     .capabilities = "{\n  \"type\": \"gpu\",\n  \"features\": []\n}",
+#endif
     .listen = pv_vhost_user_listen,
     .create = create,
     .destroy = destroy,
@@ -71,7 +71,8 @@ const struct cli_command cli_vhost_user = {
 	    "SIGTERM.\n"
 	    "\n" CLI_SERVE_SOCKET_HELP
 	    "  -c, --print-capabilities    print what this build can do as JSON, for libvirt and the "
-	    "like\n" CLI_SERVE_SCREEN_HELP
+	    "like\n"
+	    "  -v, --virgl                 short for --renderer=2d,virgl\n" CLI_SERVE_SCREEN_HELP
 	    "  --window=SIZE               memory shared with the host's GPU, a multiple of 2M; default half of the "
 	    "host's\n"
 	    "                              memory, 256M to 16G, if a renderer uses it; takes memory only where it is "

@@ -120,6 +120,11 @@ uint64_t pv_gpu_features_of_3d(const struct pv_gpu *gpu)
 	       (gpu->config.blob_alignment ? 1ull << PV_GPU_F_BLOB_ALIGNMENT : 0);
 }
 
+uint64_t pv_gpu_features_of_window(const struct pv_gpu *gpu)
+{
+	return gpu->renderer->ops->transfer_3d ? 0 : pv_gpu_features_of_3d(gpu);
+}
+
 enum pv_status pv_gpu_set_driver_features(struct pv_gpu *gpu, uint64_t features)
 {
 	uint64_t unknown = features & ~pv_gpu_features(gpu);

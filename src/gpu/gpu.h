@@ -52,6 +52,8 @@ uint64_t pv_gpu_features(const struct pv_gpu *gpu);
  * with VIRTIO_GPU_F_VIRGL a driver takes it for granted, and QEMU's console asks for OpenGL.
  */
 uint64_t pv_gpu_features_of_3d(const struct pv_gpu *gpu);
+/* Those of them that are of no use without the window: all or none, since OpenGL does without. */
+uint64_t pv_gpu_features_of_window(const struct pv_gpu *gpu);
 PV_MUST_USE enum pv_status pv_gpu_set_driver_features(struct pv_gpu *gpu, uint64_t features);
 
 /* Config space (5.7.4). Reads past the end give zeros; writes take effect on events_clear alone. */

@@ -366,7 +366,7 @@ static void attach(void *user)
 
 	pv_transport_device_init(&connection->device, &params);
 	connection->device_features = pv_gpu_features(connection->params.gpu);
-	connection->window_features = pv_gpu_features_of_3d(connection->params.gpu);
+	connection->window_features = pv_gpu_features_of_window(connection->params.gpu);
 	connection->window_fd = pv_gpu_window_fd(connection->params.gpu);
 	connection->window_bytes = pv_gpu_window_bytes(connection->params.gpu);
 }

@@ -288,7 +288,7 @@ def test_print_capabilities(lab):
     ["vhost-user", "--outputs=0"], ["vhost-user", "--outputs=17"], ["vhost-user", "--size=0x0"],
     ["vhost-user", "--size=1x"], ["vhost-user", "--size=99999x99999"], ["vhost-user", "--window=3M"],
     ["vhost-user", "--window=18446744073709551616"], ["vhost-user", "--max-host-memory=lots"],
-    ["vhost-user", "--virgl", "--fd=0"], ["vhost-user", "--render-node=/dev/dri/renderD128", "--fd=0"],
+    ["vhost-user", "--render-node=/dev/dri/renderD128", "--fd=0"],
     ["vhost-user", "--log-level=loud"], ["vhost-user", "--display=oil"], ["vhost-user", "--name=../x"],
     ["screenshot", "--control=/nonexistent.sock"], ["status", "--control=/nonexistent.sock"],
     ["resize", "--control=/nonexistent.sock", "1x1"], ["resize", "many"], ["screenshot", "--scanout=x"], ["status", "extra"],

@@ -50,8 +50,8 @@ static uint64_t offered_protocol_features(const struct pv_vhost_backend *backend
 }
 
 /*
- * 3D needs the window, which the guest cannot reach without SHMEM. QEMU asks again when that is settled. Its
- * vhost-user-gpu would also take VIRGL for OpenGL of ours, and show nothing unless it has some itself.
+ * Vulkan needs the window, which the guest cannot reach without SHMEM. QEMU asks again when that is settled. OpenGL
+ * does without; QEMU's vhost-user-gpu then wants a display with OpenGL of its own, or none.
  */
 static uint64_t offered_features(const struct pv_vhost_backend *backend)
 {
