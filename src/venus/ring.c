@@ -7,10 +7,13 @@
  * With nothing to do the thread first spins, for as long as that has paid lately, then yields, then sleeps an eighth of
  * the time it has waited so far: whoever comes back is served at most that much later, at a cost that dies out. After
  * the idle timeout it says IDLE and sleeps until it is notified. The guest stores the tail and then loads the status;
- * we store IDLE and then load the tail: as all four are sequentially consistent, one of the two sees the other. A guest
- * that has seen IDLE looks at its clock, notifies, and sends no second notification within the timeout, whatever the
- * status says. So the thread says IDLE again only once the timeout has passed since it took note of the last one: also
- * when that finds it awake, long after the IDLE that it answers.
+ * we store IDLE and then load the tail: were all four sequentially consistent, one of the two would see the other. But
+ * Mesa's store before 26 is a release only, and its processor may load the status before others see the tail. That
+ * lasts for as long as a store buffer takes to drain, so we look at the tail once more a little later.
+ *
+ * A guest that has seen IDLE looks at its clock, notifies, and sends no second notification within the timeout,
+ * whatever the status says. So the thread says IDLE again only once the timeout has passed since it took note of the
+ * last one: also when that finds it awake, long after the IDLE that it answers.
  *
  * The context's control stream may wait for `executed` to reach a seqno. It stores the wish in `waiter` and looks at
  * `executed`; the thread stores `executed` and looks at `waiter`, cheaply after each command, and with a full barrier
@@ -41,6 +44,8 @@
 #define YIELD_NS     UINT64_C(100000)
 #define SLEEP_MIN_NS UINT64_C(10000)
 #define SLEEP_MAX_NS UINT64_C(10000000)
+/* Far longer than a store stays unseen. */
+#define SETTLE_NS UINT64_C(100000)
 
 /* ---- The thread ---- */
 
@@ -161,7 +166,9 @@ static void sleep_idle(struct pv_venus_ring *ring, uint32_t at)
 		}
 		atomic_fetch_add_explicit(&ring->sleeps, 1, memory_order_relaxed);
 		pv_mutex_lock(&ring->context->rings_lock);
-		while (!take_notification(ring) && !should_stop(ring))
+		if (!ring->notified && !should_stop(ring))
+			pv_condition_wait_for(&ring->wake, &ring->context->rings_lock, SETTLE_NS);
+		while (!take_notification(ring) && !has_work(ring, at))
 			pv_condition_wait(&ring->wake, &ring->context->rings_lock);
 		pv_mutex_unlock(&ring->context->rings_lock);
 	}

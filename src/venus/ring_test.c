@@ -503,6 +503,36 @@ static void a_late_notification_keeps_it_awake(void **state)
 	finish(&guest);
 }
 
+/*
+ * A guest whose store of the tail becomes visible a moment after its look at the status does not notify. Often, since
+ * the machine may stop us for longer than that moment.
+ */
+static void a_tail_that_comes_late_is_seen(void **state)
+{
+	(void)state;
+	struct guest guest;
+	struct words words = {0};
+	uint32_t seen = 0;
+
+	put_fake(&words, FAKE_ADD, 0, 1);
+	start(&guest, 1);
+	for (uint32_t i = 0; i < 1000 && seen < 10; i++) {
+		uint64_t until_ns;
+
+		while (!(status(&guest) & PV_VENUS_RING_IDLE))
+			pv_cpu_relax();
+		(void)write_ring(&guest, &words);
+		until_ns = pv_now_ns() + SECOND_NS / 50;
+		while (head(&guest) != guest.tail && pv_now_ns() < until_ns)
+			sched_yield();
+		seen += head(&guest) == guest.tail;
+		notify(&guest);
+		WAIT_FOR(head(&guest) == guest.tail);
+	}
+	assert_int_equal(seen, 10);
+	finish(&guest);
+}
+
 static void replies(void **state)
 {
 	(void)state;
@@ -1285,6 +1315,7 @@ int main(void)
 	    TEST(idle_rings_sleep_and_are_woken),
 	    TEST(no_wake_up_is_lost),
 	    TEST(a_late_notification_keeps_it_awake),
+	    TEST(a_tail_that_comes_late_is_seen),
 	    TEST(replies),
 	    TEST(a_guest_that_asks_again_is_answered_later),
 	    TEST(nested_streams),

@@ -3,7 +3,8 @@
 Programs on Mesa's venus driver against `pvgpu vtest`, compared with the same programs on the host's driver.
 
 Words of the environment: PVGPU_VENUS_MESAS="26.1 25.0" chooses among the client drivers, PVGPU_VENUS_ALL=1 runs what is
-too long for ./run check, PVGPU_VENUS_SOAK_SECONDS=600 is for how long clients are killed.
+too long for ./run check, PVGPU_VENUS_NEWEST=1 has programs of Debian sid as well, PVGPU_VENUS_PORTABLE=1 gives each server
+--emulate-portability (for test_windows and test_ggml), PVGPU_VENUS_SOAK_SECONDS=600 is for how long clients are killed.
 """
 
 import os

@@ -41,6 +41,8 @@ class Usage:
 
 class Server:
     def __init__(self, directory, *arguments, environment=None):
+        if os.environ.get("PVGPU_VENUS_PORTABLE"):
+            arguments = {*arguments, "--emulate-portability"}
         directory.mkdir(parents=True, exist_ok=True)
         self.socket = directory / "gpu.sock"
         self.log_path = directory / "server.log"
