@@ -6,6 +6,7 @@
 #include "virgl/library.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -124,7 +125,8 @@ enum pv_status pv_virgl_library_init(struct pv_virgl_library *library, struct pv
 	enum pv_status status;
 	int fd;
 
-	if (!__atomic_compare_exchange_n(&owner, &none, library, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+	if (!atomic_compare_exchange_strong_explicit(&owner, &none, library, memory_order_acquire,
+						     memory_order_relaxed)) {
 		pv_log(PV_LOG_ERROR, MODULE, "this process has an OpenGL renderer already, and virglrenderer is one");
 		return PV_ERR_HOST;
 	}
@@ -152,7 +154,7 @@ enum pv_status pv_virgl_library_init(struct pv_virgl_library *library, struct pv
 out_library:
 	virgl_renderer_cleanup(library);
 out_owner:
-	__atomic_store_n(&owner, NULL, __ATOMIC_RELEASE);
+	atomic_store_explicit(&owner, NULL, memory_order_release);
 	return status;
 }
 
@@ -160,5 +162,5 @@ void pv_virgl_library_finish(struct pv_virgl_library *library)
 {
 	pv_loop_remove_fd(library->watch);
 	virgl_renderer_cleanup(library);
-	__atomic_store_n(&owner, NULL, __ATOMIC_RELEASE);
+	atomic_store_explicit(&owner, NULL, memory_order_release);
 }
