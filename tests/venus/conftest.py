@@ -18,6 +18,7 @@ from rig.server import Server
 
 MESAS = os.environ.get("PVGPU_VENUS_MESAS", "26.1 25.0").split()
 ALL = bool(os.environ.get("PVGPU_VENUS_ALL"))
+PORTABLE = bool(os.environ.get("PVGPU_VENUS_PORTABLE"))
 
 
 def pytest_generate_tests(metafunc):
