@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Vulkan for ordinary processes of this machine, without a virtual machine: Mesa's venus driver, told to by
+ * Vulkan and OpenGL for ordinary processes of this machine, without a virtual machine: Mesa's venus driver, told to by
  * VN_DEBUG=vtest and VTEST_SOCKET_NAME=PATH, finds the host's GPU behind a socket as it would in a guest.
  */
 #ifndef PV_VTEST_H
@@ -22,7 +22,8 @@ struct pv_vtest_server_params {
 	uint32_t struct_size; /* sizeof(struct pv_vtest_server_params); what a shorter one lacks counts as 0 */
 	/* Listens there: a stale socket file is replaced, the file is removed in the end. NULL: take_fd. */
 	const char *PV_NULLABLE path;
-	/* Without a path: a listening Unix stream socket. Consumed, even on failure. With a path it is ignored. */
+	/* Without a path: a listening Unix stream socket, or -1. Consumed, even on failure. With a path it is ignored.
+	 */
 	int32_t take_fd;
 	/* A number of the list of pv_vulkan_devices(), or a part of one device's name. NULL: the best usable one. */
 	const char *PV_NULLABLE device;
@@ -36,6 +37,14 @@ struct pv_vtest_server_params {
 	uint32_t max_clients; /* more wait until one leaves. 0: 128 */
 	/* Memory that one client can share with us, in bytes. 0: no limit but the host's. */
 	uint64_t max_client_bytes;
+	/*
+	 * What clients find, names with commas: "venus" (Vulkan), "virgl" (OpenGL, Mesa's virpipe driver). NULL:
+	 * "venus". Only one client of a server can have OpenGL at a time: the clients choose the ids.
+	 */
+	const char *PV_NULLABLE renderers;
+	/* The last client has left; NULL: nobody wants to know. On a thread of the server's: must be short. */
+	void (*PV_NULLABLE idle)(void *PV_NULLABLE user);
+	void *PV_NULLABLE user;
 };
 
 /*
@@ -53,6 +62,12 @@ PV_API void pv_vtest_server_destroy(struct pv_vtest_server *PV_NULLABLE server);
  */
 PV_API PV_MUST_USE enum pv_status pv_vtest_server_add_client(struct pv_vtest_server *PV_NONNULL server,
 							     int32_t take_fd);
+
+/*
+ * A listening, non-blocking socket at `path`; the caller accepts and owns it, and removes the file in the end. A stale
+ * socket file is replaced. PV_ERR_HOST, PV_ERR_ARGUMENT: the path cannot be used (logged).
+ */
+PV_API PV_MUST_USE enum pv_status pv_vtest_listen(const char *PV_NONNULL path, int32_t *PV_NONNULL out_fd);
 
 /* What it does, as a JSON object in *out_json, to be freed with pv_free(). Any thread. */
 PV_API PV_MUST_USE enum pv_status pv_vtest_server_status(struct pv_vtest_server *PV_NONNULL server,

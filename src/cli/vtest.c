@@ -9,7 +9,9 @@
 
 #include "cli/cli.h"
 #include "cli/heap.h"
+#include "cli/run.h"
 #include "cli/socket.h"
+#include "cli/vtest_apart.h"
 #include "pv/control.h"
 #include "pv/log.h"
 #include "pv/vtest.h"
@@ -17,6 +19,7 @@
 struct options {
 	const char *socket_path; /* NULL: the default, unless fd */
 	int fd;                  /* -1: none */
+	int client_fd;           /* of the only client; -1: there may be others */
 	const char *control;     /* NULL: by name */
 	const char *name;
 	char pid_name[32];
@@ -32,6 +35,8 @@ enum {
 	OPT_GUEST_VRAM,
 	OPT_DMA_BUF,
 	OPT_MAX_CLIENTS,
+	OPT_RENDERER,
+	OPT_CLIENT,
 	OPT_MAX_CLIENT_MEMORY,
 	OPT_CONTROL,
 	OPT_NAME,
@@ -39,12 +44,20 @@ enum {
 };
 
 static const struct cli_option known_options[] = {
-    {OPT_SOCKET_PATH, 's', "socket-path", true}, {OPT_FD, 'f', "fd", true},
-    {OPT_DEVICE, 'd', "device", true},           {OPT_PORTABILITY, 0, "emulate-portability", false},
-    {OPT_GUEST_VRAM, 0, "guest-vram", false},    {OPT_DMA_BUF, 0, "dma-buf", false},
-    {OPT_MAX_CLIENTS, 0, "max-clients", true},   {OPT_MAX_CLIENT_MEMORY, 0, "max-client-memory", true},
-    {OPT_CONTROL, 0, "control", true},           {OPT_NAME, 0, "name", true},
-    {OPT_LOG_LEVEL, 0, "log-level", true},       {0},
+    {OPT_SOCKET_PATH, 's', "socket-path", true},
+    {OPT_FD, 'f', "fd", true},
+    {OPT_DEVICE, 'd', "device", true},
+    {OPT_PORTABILITY, 0, "emulate-portability", false},
+    {OPT_GUEST_VRAM, 0, "guest-vram", false},
+    {OPT_DMA_BUF, 0, "dma-buf", false},
+    {OPT_MAX_CLIENTS, 0, "max-clients", true},
+    {OPT_MAX_CLIENT_MEMORY, 0, "max-client-memory", true},
+    {OPT_CONTROL, 0, "control", true},
+    {OPT_NAME, 0, "name", true},
+    {OPT_LOG_LEVEL, 0, "log-level", true},
+    {OPT_RENDERER, 0, "renderer", true},
+    {OPT_CLIENT, 0, "client", true},
+    {0},
 };
 
 /* Returns an exit code; CLI_OK: go on. */
@@ -69,6 +82,14 @@ static int take_option(const struct cli_command *command, struct options *option
 		return CLI_OK;
 	case OPT_PORTABILITY:
 		options->server.emulate_portability = true;
+		return CLI_OK;
+	case OPT_RENDERER:
+		options->server.renderers = value;
+		return CLI_OK;
+	case OPT_CLIENT:
+		if (!cli_parse_number(value, INT32_MAX, &number))
+			return cli_usage(command, "--client=%s: give the number of a connected socket", value);
+		options->client_fd = (int)number;
 		return CLI_OK;
 	case OPT_GUEST_VRAM:
 		options->server.use_guest_vram = true;
@@ -220,6 +241,80 @@ static void wait_for_end(const sigset_t *signals)
 		;
 }
 
+/* ---- Each client apart ---- */
+
+/* The command line of a process for one client. */
+static void add_words(const struct options *options, const char *program, struct cli_words *words)
+{
+	static const char *const levels[] = {"error", "warning", "info", "debug"};
+	const struct pv_vtest_server_params *server = &options->server;
+
+	cli_words_add(words, "%s", program);
+	cli_words_add(words, "vtest");
+	cli_words_add(words, "--control=none");
+	cli_words_add(words, "--renderer=%s", server->renderers);
+	cli_words_add(words, "--log-level=%s",
+		      levels[options->log_level == PV_LOG_INFO ? PV_LOG_WARNING : options->log_level]);
+	if (server->device)
+		cli_words_add(words, "--device=%s", server->device);
+	if (server->emulate_portability)
+		cli_words_add(words, "--emulate-portability");
+	if (server->use_guest_vram)
+		cli_words_add(words, "--guest-vram");
+	if (server->show_dma_buf)
+		cli_words_add(words, "--dma-buf");
+	if (server->max_client_bytes)
+		cli_words_add(words, "--max-client-memory=%llu", (unsigned long long)server->max_client_bytes);
+}
+
+static int serve_apart(struct options *options)
+{
+	const size_t max_clients = options->server.max_clients ? options->server.max_clients : 128;
+	char *program = run_own_program();
+	struct cli_words words = {0};
+	int fd = -1, code = choose_socket(options);
+
+	if (code == CLI_OK && options->server.path && pv_vtest_listen(options->server.path, &fd) != PV_OK)
+		code = CLI_FAILED;
+	if (code == CLI_OK && !options->server.path)
+		fd = options->server.take_fd;
+	if (code == CLI_OK) {
+		add_words(options, program ? program : "pvgpu", &words);
+		info(options, "listening, a process for each client, use VTEST_SOCKET_NAME=",
+		     options->server.path ? options->server.path : "(the inherited socket's path)");
+		code = words.failed ? CLI_FAILED : cli_vtest_serve_apart(fd, &words, max_clients);
+	}
+	if (fd >= 0 && options->server.path)
+		unlink(options->server.path);
+	if (fd >= 0)
+		close(fd);
+	cli_words_finish(&words);
+	free(program);
+	return code;
+}
+
+/* The main thread waits for a signal in any case: the last client's end is one. */
+static void on_idle(void *user)
+{
+	(void)user;
+	kill(getpid(), SIGTERM);
+}
+
+static int serve_one(struct options *options)
+{
+	struct pv_vtest_server *server = NULL;
+	sigset_t signals;
+	int code;
+
+	block_signals(&signals);
+	options->server.idle = on_idle;
+	code = start_server(options, &server);
+	if (code == CLI_OK && pv_vtest_server_add_client(server, options->client_fd) == PV_OK)
+		wait_for_end(&signals);
+	pv_vtest_server_destroy(server);
+	return code;
+}
+
 static int serve(struct options *options)
 {
 	struct pv_control_server *control = NULL;
@@ -248,8 +343,10 @@ static int serve(struct options *options)
 
 static int vtest(const struct cli_command *command, int argc, char **argv)
 {
-	struct options options = {
-	    .fd = -1, .log_level = PV_LOG_INFO, .server = {.struct_size = sizeof(options.server), .take_fd = -1}};
+	struct options options = {.fd = -1,
+				  .client_fd = -1,
+				  .log_level = PV_LOG_INFO,
+				  .server = {.struct_size = sizeof(options.server), .take_fd = -1}};
 	int code = parse(command, argc, argv, &options);
 
 	if (code >= 0)
@@ -259,36 +356,47 @@ static int vtest(const struct cli_command *command, int argc, char **argv)
 	cli_raise_descriptor_limit();
 	cli_not_our_own_guest();
 	cli_keep_heap();
+	if (options.client_fd >= 0)
+		return serve_one(&options);
+	/* Mesa's OpenGL driver and virglrenderer are made for that. */
+	if (options.server.renderers && strstr(options.server.renderers, "virgl"))
+		return serve_apart(&options);
 	return serve(&options);
 }
 
 const struct cli_command cli_vtest = {
     .name = "vtest",
     .run = vtest,
-    .help =
-	"Usage: pvgpu vtest [OPTIONS]\n"
-	"\n"
-	"Gives Mesa's venus driver in ordinary programs of this machine the host's GPU, without a virtual machine.\n"
-	"Serves many programs at once. Stays in the foreground; ends on SIGTERM.\n"
-	"\n"
-	"  -s, --socket-path=PATH     listen there; default " PV_VTEST_DEFAULT_PATH ", where Mesa looks\n"
-	"  -f, --fd=N                 use this inherited socket, which listens\n"
-	"  -d, --device=NAME|INDEX    which GPU, see pvgpu devices: its number or a part of its name; default the "
-	"best\n"
-	"  --emulate-portability      as if the host had MoltenVK: for tests\n"
-	"  --guest-vram               let drivers make mappable memory first, as in a virtual machine: for tests\n"
-	"  --dma-buf                  tell drivers of dma-bufs, as in a virtual machine: for tests\n"
-	"  --max-clients=N            programs served at once, the next ones wait; default 128\n"
-	"  --max-client-memory=SIZE   that one program can share with its GPU; default no limit\n"
-	"  --control=PATH|none        control socket for pvgpu status; default by name\n"
-	"  --name=NAME                name of this server for it; default the process id\n"
-	"  --log-level=LEVEL          error, warning, info or debug; default info\n"
-	"\n"
-	"Examples:\n"
-	"  pvgpu vtest --socket-path=/tmp/gpu.sock &\n"
-	"  export VN_DEBUG=vtest VTEST_SOCKET_NAME=/tmp/gpu.sock\n"
-	"  export VK_DRIVER_FILES=/usr/share/vulkan/icd.d/virtio_icd.json\n"
-	"  vulkaninfo --summary\n"
-	"  vkcube\n"
-	"  pvgpu vtest --device=llvmpipe --log-level=debug\n",
+    .help = "Usage: pvgpu vtest [OPTIONS]\n"
+	    "\n"
+	    "Gives Mesa's venus and virpipe drivers in ordinary programs of this machine the host's GPU, without a "
+	    "virtual\n"
+	    "machine.\n"
+	    "Serves many programs at once. Stays in the foreground; ends on SIGTERM.\n"
+	    "\n"
+	    "  -s, --socket-path=PATH     listen there; default " PV_VTEST_DEFAULT_PATH ", where Mesa looks\n"
+	    "  -f, --fd=N                 use this inherited socket, which listens\n"
+	    "  -d, --device=NAME|INDEX    which GPU, see pvgpu devices: its number or a part of its name; default the "
+	    "best\n"
+	    "  --renderer=LIST            venus (Vulkan), virgl (OpenGL) or both; with virgl each program has a "
+	    "process of\n"
+	    "                             its own; default venus\n"
+	    "  --emulate-portability      as if the host had MoltenVK: for tests\n"
+	    "  --guest-vram               let drivers make mappable memory first, as in a virtual machine: for tests\n"
+	    "  --dma-buf                  tell drivers of dma-bufs, as in a virtual machine: for tests\n"
+	    "  --max-clients=N            programs served at once, the next ones wait; default 128\n"
+	    "  --max-client-memory=SIZE   that one program can share with its GPU; default no limit\n"
+	    "  --control=PATH|none        control socket for pvgpu status; default by name\n"
+	    "  --name=NAME                name of this server for it; default the process id\n"
+	    "  --log-level=LEVEL          error, warning, info or debug; default info\n"
+	    "\n"
+	    "Examples:\n"
+	    "  pvgpu vtest --socket-path=/tmp/gpu.sock &\n"
+	    "  export VN_DEBUG=vtest VTEST_SOCKET_NAME=/tmp/gpu.sock\n"
+	    "  export VK_DRIVER_FILES=/usr/share/vulkan/icd.d/virtio_icd.json\n"
+	    "  vulkaninfo --summary\n"
+	    "  vkcube\n"
+	    "  pvgpu vtest --renderer=venus,virgl --socket-path=/tmp/gpu.sock &\n"
+	    "  GALLIUM_DRIVER=virpipe LIBGL_ALWAYS_SOFTWARE=1 VTEST_SOCKET_NAME=/tmp/gpu.sock glxinfo -B\n"
+	    "  pvgpu vtest --device=llvmpipe --log-level=debug\n",
 };

@@ -2,6 +2,7 @@
 /* In the place of vulkan.c and vtest_server.c, in builds without Vulkan for guests. */
 #include "base/log.h"
 #include "base/socket.h"
+#include "device/device.h"
 #include "pv/vtest.h"
 #include "pv/vulkan.h"
 
@@ -48,4 +49,9 @@ enum pv_status pv_vtest_server_status(struct pv_vtest_server *server, char **out
 	(void)server;
 	(void)out_json;
 	return unsupported();
+}
+
+enum pv_status pv_vtest_listen(const char *path, int32_t *out_fd)
+{
+	return pv_server_listen(path, out_fd);
 }

@@ -2,9 +2,9 @@
 #include "base/log.h"
 #include "device/renderers.h"
 
-enum pv_status pv_device_opengl_create(const struct pv_device_renderer_params *params, struct pv_renderer **out)
+enum pv_status pv_device_opengl_create(struct pv_loop *loop, struct pv_renderer **out)
 {
-	(void)params, (void)out;
+	(void)loop, (void)out;
 	pv_log(
 	    PV_LOG_ERROR, "device",
 	    "this build has no OpenGL renderer: build it with -Dvirgl=enabled, virglrenderer 0.10.4 or newer and EGL");

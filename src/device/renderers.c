@@ -27,32 +27,32 @@ static uint64_t usual_window_bytes(void)
 	return bytes;
 }
 
-struct names {
-	bool venus, virgl;
-};
-
 static bool is_name(const char *text, size_t len, const char *name)
 {
 	return len == strlen(name) && strncmp(text, name, len) == 0;
 }
 
-/* False: a name that there is not. */
-static bool read_names(const char *text, struct names *out)
+enum pv_status pv_device_renderer_names(const char *text, struct pv_device_renderer_names *out)
 {
-	*out = (struct names){0};
-	for (;;) {
-		size_t len = strcspn(text, ",");
+	struct pv_device_renderer_names names = {0};
 
-		if (is_name(text, len, "venus"))
-			out->venus = true;
-		else if (is_name(text, len, "virgl"))
-			out->virgl = true;
-		else if (!is_name(text, len, "2d"))
-			return false;
-		if (text[len] == '\0')
-			return true;
-		text += len + 1;
+	for (const char *at = text;; at++) {
+		size_t len = strcspn(at, ",");
+
+		if (is_name(at, len, "venus"))
+			names.venus = true;
+		else if (is_name(at, len, "virgl"))
+			names.virgl = true;
+		else if (!is_name(at, len, "2d"))
+			break;
+		at += len;
+		if (*at == '\0') {
+			*out = names;
+			return PV_OK;
+		}
 	}
+	pv_log(PV_LOG_ERROR, MODULE, "renderers \"%s\": there are 2d, venus and virgl", text);
+	return PV_ERR_ARGUMENT;
 }
 
 /* PV_ERR_UNSUPPORTED, with `must` false: no error, there is just none. */
@@ -74,16 +74,14 @@ enum pv_status pv_device_renderer_create(const struct pv_device_renderer_params 
 					 struct pv_device_vulkan **out_vulkan)
 {
 	bool chosen = params->names != NULL;
-	struct names names = {.venus = *params->window_bytes != 0};
+	struct pv_device_renderer_names names = {.venus = *params->window_bytes != 0};
 	struct pv_renderer *plain = NULL, *children[2];
 	struct pv_device_vulkan *vulkan = NULL;
 	enum pv_status status;
 	size_t count = 0;
 
-	if (chosen && !read_names(params->names, &names)) {
-		pv_log(PV_LOG_ERROR, MODULE, "renderers \"%s\": there are 2d, venus and virgl", params->names);
+	if (chosen && pv_device_renderer_names(params->names, &names) != PV_OK)
 		return PV_ERR_ARGUMENT;
-	}
 	if (names.venus && *params->window_bytes == 0) {
 		pv_log(PV_LOG_ERROR, MODULE, "renderer venus needs a window: --window=SIZE");
 		return PV_ERR_ARGUMENT;
@@ -97,7 +95,7 @@ enum pv_status pv_device_renderer_create(const struct pv_device_renderer_params 
 			status = PV_OK;
 	}
 	if (status == PV_OK && names.virgl) {
-		status = pv_device_opengl_create(params, &children[count]);
+		status = pv_device_opengl_create(params->loop, &children[count]);
 		if (status == PV_OK)
 			count++;
 	}

@@ -17,6 +17,12 @@ struct pv_device_renderer_params {
 	uint64_t *window_bytes; /* PV_DEVICE_WINDOW_AUTO is replaced */
 };
 
+struct pv_device_renderer_names {
+	bool venus, virgl;
+};
+/* "2d,venus". PV_ERR_ARGUMENT: there is no such renderer (logged). */
+PV_MUST_USE enum pv_status pv_device_renderer_names(const char *text, struct pv_device_renderer_names *out);
+
 /* One renderer for all of them. *out_vulkan (NULL: none) must outlive it. */
 PV_MUST_USE enum pv_status pv_device_renderer_create(const struct pv_device_renderer_params *params,
 						     struct pv_renderer **out, struct pv_device_vulkan **out_vulkan);
@@ -26,8 +32,7 @@ PV_MUST_USE enum pv_status pv_device_vulkan_create(const struct pv_device_render
 						   struct pv_renderer **out, struct pv_device_vulkan **out_vulkan,
 						   const char **out_why);
 /* opengl_*.c: the VirGL renderer. PV_ERR_UNSUPPORTED: this host or build has none. Logged. */
-PV_MUST_USE enum pv_status pv_device_opengl_create(const struct pv_device_renderer_params *params,
-						   struct pv_renderer **out);
+PV_MUST_USE enum pv_status pv_device_opengl_create(struct pv_loop *loop, struct pv_renderer **out);
 /* NULL is fine. */
 void pv_device_vulkan_destroy(struct pv_device_vulkan *vulkan);
 /* For people; NULL: none. Valid as long as `vulkan`. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A vtest server: the Venus renderer and the transport on a thread of their own, the device thread of this server. */
+/* A vtest server: the renderers and the transport on a thread of their own, the device thread of this server. */
 #include "pv/vtest.h"
 
 #include <stdlib.h>
@@ -12,8 +12,11 @@
 #include "base/socket.h"
 #include "device/device.h"
 #include "device/process.h"
+#include "device/renderers.h"
 #include "device/version.h"
 #include "device/vulkan.h"
+#include "mux/mux.h"
+#include "render2d/render2d.h"
 #include "transport/vtest/vtest.h"
 #include "venus/host.h"
 #include "venus/renderer.h"
@@ -22,7 +25,8 @@
 
 struct pv_vtest_server {
 	/* Immutable after create. */
-	struct pv_venus_host *host;
+	struct pv_device_renderer_names names;
+	struct pv_venus_host *host; /* NULL: no Vulkan */
 	const struct pv_venus_host_device *device;
 	struct pv_loop *loop;
 	pthread_t thread;
@@ -31,6 +35,7 @@ struct pv_vtest_server {
 
 	/* Owned by the device thread. */
 	struct pv_renderer *renderer;
+	struct pv_renderer *venus; /* it, or a part of it; NULL: none */
 	struct pv_vtest *transport;
 };
 
@@ -52,7 +57,8 @@ static void gather(void *user)
 	struct pv_renderer *renderer = server->renderer;
 
 	pv_vtest_get_stats(server->transport, &state->stats);
-	pv_venus_renderer_status(renderer, &state->renderer);
+	if (server->venus)
+		pv_venus_renderer_status(server->venus, &state->renderer);
 	state->clients = calloc(state->stats.clients + 1, sizeof(*state->clients));
 	state->memory_bytes = calloc(state->stats.clients + 1, sizeof(*state->memory_bytes));
 	if (!state->clients || !state->memory_bytes)
@@ -126,7 +132,8 @@ enum pv_status pv_vtest_server_status(struct pv_vtest_server *server, char **out
 	if (server->path)
 		yyjson_mut_obj_add_str(doc, root, "socket", server->path);
 	yyjson_mut_obj_add_real(doc, root, "uptime_seconds", (double)(pv_now_ns() - server->created_ns) / 1e9);
-	pv_vulkan_describe(doc, yyjson_mut_obj_add_obj(doc, root, "device"), server->device);
+	if (server->device)
+		pv_vulkan_describe(doc, yyjson_mut_obj_add_obj(doc, root, "device"), server->device);
 	yyjson_mut_obj_add_uint(doc, root, "max_clients", state.stats.max_clients);
 	clients = yyjson_mut_obj_add_arr(doc, root, "clients");
 	for (size_t i = 0; i < state.nr_clients; i++)
@@ -183,17 +190,52 @@ struct create_call {
 	enum pv_status status;
 };
 
+static enum pv_status create_venus(struct pv_vtest_server *server, const struct pv_vtest_server_params *params,
+				   struct pv_renderer **out)
+{
+	const struct pv_venus_renderer_params renderer_params = {
+	    .loop = server->loop,
+	    .host = server->host,
+	    .use_guest_vram = params->use_guest_vram,
+	};
+	enum pv_status status = pv_venus_renderer_create(&renderer_params, out);
+
+	if (status == PV_OK)
+		server->venus = *out;
+	return status;
+}
+
+static enum pv_status create_renderer(struct pv_vtest_server *server, const struct pv_vtest_server_params *params)
+{
+	struct pv_renderer *plain, *children[2];
+	enum pv_status status = PV_OK;
+	size_t count = 0;
+
+	if (!server->names.virgl)
+		return create_venus(server, params, &server->renderer);
+	status = pv_render2d_create(&plain);
+	if (status != PV_OK)
+		return status;
+	if (server->names.venus)
+		status = create_venus(server, params, &children[count]);
+	if (status == PV_OK) {
+		count += server->names.venus;
+		status = pv_device_opengl_create(server->loop, &children[count]);
+	}
+	if (status == PV_OK)
+		return pv_mux_create(plain, children, count + 1, &server->renderer);
+	while (count > 0)
+		pv_renderer_destroy(children[--count]);
+	pv_renderer_destroy(plain);
+	return status;
+}
+
 static void create_parts(void *user)
 {
 	struct create_call *call = user;
 	struct pv_vtest_server *server = call->server;
-	const struct pv_venus_renderer_params renderer_params = {
-	    .loop = server->loop,
-	    .host = server->host,
-	    .use_guest_vram = call->params->use_guest_vram,
-	};
 
-	call->status = pv_venus_renderer_create(&renderer_params, &server->renderer);
+	call->status = create_renderer(server, call->params);
 	if (call->status != PV_OK) {
 		pv_fd_close(&call->listen_fd);
 		return;
@@ -204,6 +246,8 @@ static void create_parts(void *user)
 	    .take_listen_fd = call->listen_fd,
 	    .max_clients = call->params->max_clients ? call->params->max_clients : PV_VENUS_MAX_CONTEXTS,
 	    .max_client_bytes = call->params->max_client_bytes,
+	    .idle = call->params->idle,
+	    .user = call->params->user,
 	};
 	call->listen_fd = -1;
 	call->status = pv_vtest_create(&params, &server->transport);
@@ -284,7 +328,11 @@ enum pv_status pv_vtest_server_create(const struct pv_vtest_server_params *from,
 	}
 	server->created_ns = pv_now_ns();
 	/* The device before the socket: whoever finds the socket can use it. */
-	status = choose_device(server, &params);
+	status = pv_device_renderer_names(params.renderers ? params.renderers : "venus", &server->names);
+	if (status == PV_OK && !server->names.venus && !server->names.virgl)
+		status = PV_ERR_ARGUMENT;
+	if (status == PV_OK && server->names.venus)
+		status = choose_device(server, &params);
 	if (status == PV_OK)
 		status = pv_loop_create(&server->loop);
 	if (status == PV_OK && params.path)
@@ -313,4 +361,9 @@ void pv_vtest_server_destroy(struct pv_vtest_server *server)
 	pv_loop_stop(server->loop);
 	pthread_join(server->thread, NULL);
 	release(server);
+}
+
+enum pv_status pv_vtest_listen(const char *path, int32_t *out_fd)
+{
+	return pv_server_listen(path, out_fd);
 }

@@ -369,7 +369,7 @@ uint64_t pv_vtest_client_op_id(struct pv_vtest_client *client)
 
 void pv_vtest_client_op_done(struct pv_vtest_client *client, uint32_t seqno, enum pv_status status)
 {
-	if (!client->waiting || client->in_fence_watch || client->op_seqno != seqno)
+	if (!client->waiting || client->in_fence_watch || client->waits_for_fences || client->op_seqno != seqno)
 		return;
 	client->op_status = status;
 	client->waiting = false;
@@ -383,6 +383,10 @@ void pv_vtest_client_fence_signalled(struct pv_vtest_client *client, uint32_t se
 	pv_vtest_fence_signalled(client, seqno);
 	if (was_full && client->nr_fences < PV_VTEST_MAX_FENCES)
 		pv_vtest_client_wake(client);
+	if (client->waits_for_fences && !client->fences) {
+		client->waits_for_fences = client->waiting = false;
+		pv_vtest_client_wake(client);
+	}
 }
 
 /* ---- Life ---- */

@@ -112,6 +112,8 @@ struct pv_vtest_client {
 	bool has_context;  /* CONTEXT_INIT came */
 	bool context_made; /* the renderer knows it, or is being told */
 	bool lost;         /* it cannot be used */
+	/* OpenGL: commands came that no fence follows; the message in hand goes on when no fence is left. */
+	bool has_unfenced, waits_for_fences;
 	struct pv_vtest_syncs syncs;
 	struct pv_vtest_resource *resources;
 	struct pv_vtest_fence *fences, **last_fence;
@@ -181,8 +183,8 @@ uint64_t pv_vtest_client_nr_fds(const struct pv_vtest_client *client);
 /* ---- Of the server, for its clients ---- */
 
 void pv_vtest_forget_client(struct pv_vtest *vtest, struct pv_vtest_client *client);
-/* NULL: no memory. */
-struct pv_vtest_resource *pv_vtest_resource_add(struct pv_vtest_client *client, uint64_t size_bytes);
+/* `id` 0: any, else one that is not taken. NULL: no memory. */
+struct pv_vtest_resource *pv_vtest_resource_add(struct pv_vtest_client *client, uint32_t id, uint64_t size_bytes);
 /* Forgets it; the renderer's is destroyed unless it is dead. */
 void pv_vtest_resource_remove(struct pv_vtest_resource *resource);
 /* A wait of some client ends then. */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* What each command of the protocol does. A new family of commands (OpenGL) is more lines in the table at the end. */
+/* What each command of the protocol does. OpenGL's are in opengl.c; the table of all is at the end. */
 #include <string.h>
 
 #include "base/log.h"
 #include "base/socket.h"
 #include "transport/vtest/client.h"
+#include "transport/vtest/opengl.h"
 #include "transport/vtest/submit.h"
 
 static uint32_t word(const struct pv_vtest_message *message, size_t index)
@@ -56,15 +57,6 @@ static enum pv_status protocol_version(struct pv_vtest_client *client, const str
 		version = 0;
 	client->version = version;
 	return pv_vtest_client_reply(client, PV_VTEST_PROTOCOL_VERSION, &version, 1);
-}
-
-/* Asks whether a resource is in use by OpenGL commands of this client: there are none. */
-static enum pv_status busy_wait(struct pv_vtest_client *client, const struct pv_vtest_message *message)
-{
-	uint32_t busy = 0;
-
-	(void)message;
-	return pv_vtest_client_reply(client, PV_VTEST_RESOURCE_BUSY_WAIT, &busy, 1);
 }
 
 static enum pv_status get_param(struct pv_vtest_client *client, const struct pv_vtest_message *message)
@@ -211,7 +203,7 @@ static enum pv_status resource_create_blob(struct pv_vtest_client *client, const
 		return FAULT(client, message, "there are no blob flags 0x%x", flags);
 	if (type == PV_VTEST_BLOB_GUEST && info.blob_id != 0)
 		return FAULT(client, message, "a guest's blob has no id");
-	client->resource = pv_vtest_resource_add(client, info.size_bytes);
+	client->resource = pv_vtest_resource_add(client, 0, info.size_bytes);
 	if (!client->resource)
 		return PV_ERR_NO_MEMORY;
 	client->step = 1;
@@ -337,7 +329,7 @@ static const struct pv_vtest_handler handlers[] = {
      .name = "RESOURCE_BUSY_WAIT",
      .min_words = 2,
      .max_words = 2,
-     .run = busy_wait},
+     .run = pv_vtest_busy_wait},
     {.command = PV_VTEST_GET_PARAM,
      .name = "GET_PARAM",
      .min_words = 1,
@@ -404,6 +396,32 @@ static const struct pv_vtest_handler handlers[] = {
      .max_words = PV_VTEST_MAX_SUBMIT_WORDS,
      .needs_context = true,
      .run = pv_vtest_submit},
+    {.command = PV_VTEST_GET_CAPS, .name = "GET_CAPS", .run = pv_vtest_get_caps},
+    {.command = PV_VTEST_GET_CAPS2, .name = "GET_CAPS2", .run = pv_vtest_get_caps},
+    {.command = PV_VTEST_RESOURCE_CREATE,
+     .name = "RESOURCE_CREATE",
+     .min_words = 10,
+     .max_words = 10,
+     .run = pv_vtest_resource_create},
+    {.command = PV_VTEST_RESOURCE_CREATE2,
+     .name = "RESOURCE_CREATE2",
+     .min_words = 11,
+     .max_words = 11,
+     .run = pv_vtest_resource_create},
+    {.command = PV_VTEST_TRANSFER_GET2,
+     .name = "TRANSFER_GET2",
+     .min_words = 10,
+     .max_words = 10,
+     .run = pv_vtest_transfer},
+    {.command = PV_VTEST_TRANSFER_PUT2,
+     .name = "TRANSFER_PUT2",
+     .min_words = 10,
+     .max_words = 10,
+     .run = pv_vtest_transfer},
+    {.command = PV_VTEST_SUBMIT_CMD,
+     .name = "SUBMIT_CMD",
+     .max_words = PV_VTEST_MAX_GL_SUBMIT_WORDS,
+     .run = pv_vtest_submit_gl},
 };
 
 const struct pv_vtest_handler *pv_vtest_find_handler(uint32_t command)

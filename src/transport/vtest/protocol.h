@@ -12,16 +12,25 @@
 #define PV_VTEST_VERSION 4
 /* Before this one there are no contexts, blobs and syncs. */
 #define PV_VTEST_VERSION_BLOBS 3
+/* Before this one textures pass through the socket. */
+#define PV_VTEST_VERSION_SHM 2
 
 #define PV_VTEST_HEADER_BYTES 8
 
 enum pv_vtest_command {
-	/* 1 to 6, 9, 12 to 14: OpenGL (virpipe); 25 to 37: DRM synchronisation objects. Not served. */
+	/* 4 and 5: textures through the socket; 25 to 37: DRM synchronisation objects. Not served. */
+	PV_VTEST_GET_CAPS = 1,
+	PV_VTEST_RESOURCE_CREATE = 2,
 	PV_VTEST_RESOURCE_UNREF = 3,
+	PV_VTEST_SUBMIT_CMD = 6,
 	PV_VTEST_RESOURCE_BUSY_WAIT = 7,
 	PV_VTEST_CREATE_RENDERER = 8,
+	PV_VTEST_GET_CAPS2 = 9,
 	PV_VTEST_PING_PROTOCOL_VERSION = 10,
 	PV_VTEST_PROTOCOL_VERSION = 11,
+	PV_VTEST_RESOURCE_CREATE2 = 12,
+	PV_VTEST_TRANSFER_GET2 = 13,
+	PV_VTEST_TRANSFER_PUT2 = 14,
 	PV_VTEST_GET_PARAM = 15,
 	PV_VTEST_GET_CAPSET = 16,
 	PV_VTEST_CONTEXT_INIT = 17,

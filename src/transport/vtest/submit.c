@@ -191,12 +191,38 @@ static enum pv_status send_out_fence(struct pv_vtest_client *client, struct pv_v
 	return pv_vtest_client_send_fd(client, fd, true);
 }
 
-static enum pv_status add_fence(struct pv_vtest_client *client, const struct batch *batch)
+/* Takes the fence. */
+static void ask_for_fence(struct pv_vtest_client *client, struct pv_vtest_fence *fence)
 {
 	struct pv_renderer *renderer = client->vtest->renderer;
+	uint32_t seqno = ++client->next_fence_seqno, ring_idx = fence->ring_idx;
+
+	fence->seqno = seqno;
+	*client->last_fence = fence;
+	client->last_fence = &fence->next;
+	client->nr_fences++;
+	/* It may be signalled, and freed, before this returns. */
+	if (!client->context_made)
+		pv_vtest_fence_signalled(client, seqno);
+	else
+		renderer->ops->create_fence(renderer, pv_vtest_id(client, seqno), client->number, ring_idx);
+}
+
+enum pv_status pv_vtest_fence_add(struct pv_vtest_client *client)
+{
+	struct pv_vtest_fence *fence = calloc(1, sizeof(*fence));
+
+	if (!fence)
+		return PV_ERR_NO_MEMORY;
+	fence->raise_fd = -1;
+	ask_for_fence(client, fence);
+	return PV_OK;
+}
+
+static enum pv_status add_fence(struct pv_vtest_client *client, const struct batch *batch)
+{
 	struct pv_vtest_fence *fence;
 	enum pv_status status;
-	uint32_t seqno;
 
 	if (batch->nr_points == 0 && !(batch->flags & PV_VTEST_BATCH_OUT_FENCE_FD))
 		return PV_OK;
@@ -205,7 +231,6 @@ static enum pv_status add_fence(struct pv_vtest_client *client, const struct bat
 		return PV_ERR_NO_MEMORY;
 	fence->raise_fd = -1;
 	fence->ring_idx = batch->ring_idx;
-	fence->seqno = seqno = ++client->next_fence_seqno;
 	fence->nr_points = batch->nr_points;
 	for (uint32_t i = 0; i < batch->nr_points; i++) {
 		const uint8_t *point = batch->points + 12 * (size_t)i;
@@ -220,14 +245,7 @@ static enum pv_status add_fence(struct pv_vtest_client *client, const struct bat
 			return status;
 		}
 	}
-	*client->last_fence = fence;
-	client->last_fence = &fence->next;
-	client->nr_fences++;
-	/* It may be signalled, and freed, before this returns. */
-	if (!client->context_made)
-		pv_vtest_fence_signalled(client, seqno);
-	else
-		renderer->ops->create_fence(renderer, pv_vtest_id(client, seqno), client->number, batch->ring_idx);
+	ask_for_fence(client, fence);
 	return PV_OK;
 }
 

@@ -11,6 +11,8 @@
 
 enum pv_status pv_vtest_submit(struct pv_vtest_client *client, const struct pv_vtest_message *message);
 
+/* Asks for one without syncs, on timeline 0. */
+PV_MUST_USE enum pv_status pv_vtest_fence_add(struct pv_vtest_client *client);
 /* The renderer has done what a fence was for; those before it on the same timeline count as done, too. */
 void pv_vtest_fence_signalled(struct pv_vtest_client *client, uint32_t seqno);
 /* Raises and sets nothing: the client is gone. */

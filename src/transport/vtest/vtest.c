@@ -19,17 +19,16 @@
 
 /* ---- Resources ---- */
 
-struct pv_vtest_resource *pv_vtest_resource_add(struct pv_vtest_client *client, uint64_t size_bytes)
+struct pv_vtest_resource *pv_vtest_resource_add(struct pv_vtest_client *client, uint32_t id, uint64_t size_bytes)
 {
 	struct pv_vtest *vtest = client->vtest;
 	struct pv_vtest_resource *resource = calloc(1, sizeof(*resource));
 
 	if (!resource)
 		return NULL;
-	do
-		vtest->next_resource_id++;
-	while (vtest->next_resource_id == 0 || pv_id_map_get(&vtest->resources, vtest->next_resource_id));
-	resource->id = vtest->next_resource_id;
+	while (id == 0 || pv_id_map_get(&vtest->resources, id))
+		id = ++vtest->next_resource_id;
+	resource->id = id;
 	resource->client = client;
 	resource->size_bytes = size_bytes;
 	resource->dead = true;
@@ -147,6 +146,8 @@ void pv_vtest_forget_client(struct pv_vtest *vtest, struct pv_vtest_client *clie
 	else
 		vtest->first_client = client->next;
 	watch_listener(vtest);
+	if (!vtest->first_client && vtest->params.idle)
+		vtest->params.idle(vtest->params.user);
 }
 
 enum pv_status pv_vtest_add_client(struct pv_vtest *vtest, int take_fd)

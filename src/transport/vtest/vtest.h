@@ -22,6 +22,8 @@ struct pv_vtest_params {
 	uint32_t max_clients;      /* more wait in the socket's queue. 0: 256 */
 	uint32_t max_client_fds;   /* blobs, waits and fences of one client. 0: a quarter of the process's */
 	uint64_t max_client_bytes; /* blobs of one client. 0: no limit */
+	void (*idle)(void *user);  /* the last client has left; NULL is fine */
+	void *user;
 };
 
 PV_MUST_USE enum pv_status pv_vtest_create(const struct pv_vtest_params *params, struct pv_vtest **out);

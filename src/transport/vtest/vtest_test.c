@@ -825,7 +825,11 @@ static void hostile_messages(void **state)
 		const char *complaint;
 	} cases[] = {
 	    {{0, 0}, 2, "there is no command 0"},
-	    {{0, 1}, 2, "there is no command 1"},
+	    {{0, 4}, 2, "there is no command 4"},
+	    {{0, PV_VTEST_GET_CAPS}, 2, "there is no OpenGL"},
+	    {{1, PV_VTEST_SUBMIT_CMD, 0}, 3, "there is no OpenGL"},
+	    {{10, PV_VTEST_RESOURCE_CREATE, 1}, 12, "there is no OpenGL"},
+	    {{10, PV_VTEST_TRANSFER_PUT2, 1}, 12, "there is no OpenGL"},
 	    {{1, 25, 0}, 3, "there is no command 25"},
 	    {{0, UINT32_MAX}, 2, "there is no command"},
 	    {{UINT32_MAX, PV_VTEST_SUBMIT_CMD2}, 2, "a length of"},

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * OpenGL by the older half of the protocol, version 2 and later. A client's first command of this kind makes its
+ * context if CONTEXT_INIT did not. A texture's pixels pass through shared memory of ours that the client maps.
+ *
+ * Up to version 2 clients choose the ids of their resources, and their command buffers have them inside, out of our
+ * reach: two such clients can have the same renderer only one after the other. Who serves more gives each a process.
+ */
+#include "transport/vtest/opengl.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "base/socket.h"
+#include "transport/vtest/submit.h"
+
+#define NO_WAIT    0u
+#define CAPSET_GL  1u
+#define CAPSET_GL2 2u
+
+#define FAULT(client, message, ...) pv_vtest_client_fault(client, (message)->handler->name, __VA_ARGS__)
+
+static uint32_t word(const struct pv_vtest_message *message, size_t index)
+{
+	uint32_t value;
+
+	memcpy(&value, message->payload + 4 * index, sizeof(value));
+	return value;
+}
+
+static void lose_context(struct pv_vtest_client *client, const char *what, enum pv_status status)
+{
+	if (!client->lost)
+		PV_LOG_LIMITED(PV_LOG_WARNING, "vtest", "client %u (%s): its context is lost: %s: %s", client->number,
+			       client->name, what, pv_status_string(status));
+	client->lost = true;
+}
+
+/* A result of an op that nobody waits for: the ones after it take effect in order, and fail as well. */
+static void expect(struct pv_vtest_client *client, const char *what, enum pv_status status)
+{
+	if (status != PV_OK && status != PV_PENDING)
+		lose_context(client, what, status);
+}
+
+static enum pv_status need_context(struct pv_vtest_client *client, const struct pv_vtest_message *message)
+{
+	struct pv_renderer *renderer = client->vtest->renderer;
+
+	if (!renderer->ops->transfer_3d || !renderer->ops->attach_file)
+		return FAULT(client, message, "there is no OpenGL here");
+	if (client->version < PV_VTEST_VERSION_SHM)
+		return FAULT(client, message, "version %u of the protocol, OpenGL needs %d", client->version,
+			     PV_VTEST_VERSION_SHM);
+	if (client->has_context)
+		return PV_OK;
+	client->has_context = client->context_made = true;
+	expect(client, "it cannot be made",
+	       renderer->ops->context_create(renderer, pv_vtest_client_op_id(client), client->number, CAPSET_GL2,
+					     client->name));
+	return PV_OK;
+}
+
+/* The length of such an answer counts bytes, and one too many. */
+enum pv_status pv_vtest_get_caps(struct pv_vtest_client *client, const struct pv_vtest_message *message)
+{
+	struct pv_renderer *renderer = client->vtest->renderer;
+	uint32_t id = message->handler->command == PV_VTEST_GET_CAPS2 ? CAPSET_GL2 : CAPSET_GL;
+	struct pv_capset_info info = {0};
+	uint8_t *reply;
+
+	for (uint32_t i = 0; renderer->ops->capset_info(renderer, i, &info) && info.id != id; i++)
+		;
+	if (info.id != id)
+		return FAULT(client, message, "there is no OpenGL here");
+	const uint32_t header[2] = {info.max_size_bytes + 1, id};
+	size_t len = info.max_size_bytes;
+	reply = pv_vtest_client_reserve(client, sizeof(header) + len);
+	if (!reply)
+		return PV_ERR_NO_MEMORY;
+	memcpy(reply, header, sizeof(header));
+	memset(reply + sizeof(header), 0, len);
+	return renderer->ops->capset(renderer, id, info.max_version ? 1 : 0, reply + sizeof(header), &len);
+}
+
+/* ---- Resources ---- */
+
+/* Gives the resource shared memory, which the client gets as well. */
+static enum pv_status share(struct pv_vtest_client *client, struct pv_vtest_resource *resource)
+{
+	struct pv_renderer *renderer = client->vtest->renderer;
+	int fd = -1;
+
+	if (pv_shm_create("pvgpu-texture", resource->size_bytes, &fd) != PV_OK)
+		return pv_vtest_client_send_fd(client, client->vtest->null_fd, false);
+	pv_shm_keep_size(fd);
+	if (!resource->dead)
+		expect(client, "memory for a texture",
+		       renderer->ops->attach_file(renderer, pv_vtest_client_op_id(client), resource->id, fd,
+						  resource->size_bytes));
+	return pv_vtest_client_send_fd(client, fd, true);
+}
+
+enum pv_status pv_vtest_resource_create(struct pv_vtest_client *client, const struct pv_vtest_message *message)
+{
+	struct pv_renderer *renderer = client->vtest->renderer;
+	bool shared = message->handler->command == PV_VTEST_RESOURCE_CREATE2;
+	uint32_t guest_id = word(message, 0);
+	uint64_t size_bytes = shared ? word(message, 10) : 0, total_bytes;
+	struct pv_vtest_resource *resource;
+	enum pv_status status = need_context(client, message);
+
+	if (status != PV_OK)
+		return status;
+	if ((guest_id != 0) != (client->version < PV_VTEST_VERSION_BLOBS))
+		return FAULT(client, message, "resource id %u in version %u", guest_id, client->version);
+	if (guest_id != 0 && pv_id_map_get(&client->vtest->resources, guest_id))
+		return FAULT(client, message, "resource id %u is taken", guest_id);
+	if (!pv_add_u64(client->resource_bytes, size_bytes, &total_bytes) ||
+	    (client->vtest->params.max_client_bytes && total_bytes > client->vtest->params.max_client_bytes))
+		return FAULT(client, message, "more memory than one client can have");
+	resource = pv_vtest_resource_add(client, guest_id, size_bytes);
+	if (!resource)
+		return PV_ERR_NO_MEMORY;
+	const struct pv_resource_info info = {.id = resource->id,
+					      .kind = PV_RESOURCE_3D,
+					      .format = word(message, 2),
+					      .width = word(message, 4),
+					      .height = word(message, 5),
+					      .texture = {.target = word(message, 1),
+							  .bind = word(message, 3),
+							  .depth = word(message, 6),
+							  .array_size = word(message, 7),
+							  .last_level = word(message, 8),
+							  .nr_samples = word(message, 9)}};
+	status = renderer->ops->resource_create(renderer, pv_vtest_client_op_id(client), &info);
+	expect(client, "a texture", status);
+	if (status == PV_OK || status == PV_PENDING) {
+		resource->dead = false;
+		client->resource_bytes = total_bytes;
+		if (client->context_made)
+			expect(client, "a texture for its context",
+			       renderer->ops->context_attach(renderer, pv_vtest_client_op_id(client), client->number,
+							     resource->id));
+	}
+	status = PV_OK;
+	if (client->version >= PV_VTEST_VERSION_BLOBS)
+		status = pv_vtest_client_reply(client, message->handler->command, &resource->id, 1);
+	return status == PV_OK && size_bytes > 0 ? share(client, resource) : status;
+}
+
+enum pv_status pv_vtest_transfer(struct pv_vtest_client *client, const struct pv_vtest_message *message)
+{
+	struct pv_renderer *renderer = client->vtest->renderer;
+	const struct pv_vtest_resource *resource = pv_id_map_get(&client->vtest->resources, word(message, 0));
+	const struct pv_transfer_3d transfer = {
+	    .resource_id = word(message, 0),
+	    .ctx_id = client->number,
+	    .level = word(message, 1),
+	    .x = word(message, 2),
+	    .y = word(message, 3),
+	    .z = word(message, 4),
+	    .width = word(message, 5),
+	    .height = word(message, 6),
+	    .depth = word(message, 7),
+	    .offset_bytes = word(message, 9),
+	    .to_guest = message->handler->command == PV_VTEST_TRANSFER_GET2,
+	};
+	enum pv_status status = client->op_status;
+
+	if (client->step == 0) {
+		status = need_context(client, message);
+		if (status != PV_OK)
+			return status;
+		if (!resource || resource->client != client)
+			return FAULT(client, message, "there is no resource %u", transfer.resource_id);
+		if (client->lost || resource->dead)
+			return PV_OK;
+		client->step = 1;
+		status = renderer->ops->transfer_3d(renderer, pv_vtest_client_op_id(client), &transfer);
+		if (status == PV_PENDING)
+			return PV_PENDING;
+	}
+	expect(client, "a transfer", status);
+	return PV_OK;
+}
+
+/* ---- Commands ---- */
+
+enum pv_status pv_vtest_submit_gl(struct pv_vtest_client *client, const struct pv_vtest_message *message)
+{
+	struct pv_renderer *renderer = client->vtest->renderer;
+	enum pv_status status = need_context(client, message);
+
+	if (status != PV_OK || client->lost || message->len_bytes == 0)
+		return status;
+	client->submits++;
+	client->submitted_bytes += message->len_bytes;
+	client->has_unfenced = true;
+	expect(client, "a command buffer",
+	       renderer->ops->submit(renderer, pv_vtest_client_op_id(client), client->number, message->payload,
+				     message->len_bytes));
+	return PV_OK;
+}
+
+/* Whether a resource is in use: all of the client's commands are looked at. */
+enum pv_status pv_vtest_busy_wait(struct pv_vtest_client *client, const struct pv_vtest_message *message)
+{
+	uint32_t busy;
+
+	if (client->step == 0) {
+		client->step = 1;
+		if (client->has_unfenced) {
+			enum pv_status status = pv_vtest_fence_add(client);
+
+			if (status != PV_OK)
+				return status;
+			client->has_unfenced = false;
+		}
+		if (word(message, 1) != NO_WAIT && client->fences) {
+			client->waits_for_fences = true;
+			return PV_PENDING;
+		}
+	}
+	busy = client->fences != NULL;
+	return pv_vtest_client_reply(client, PV_VTEST_RESOURCE_BUSY_WAIT, &busy, 1);
+}
