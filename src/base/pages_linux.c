@@ -2,6 +2,7 @@
 #include "base/pages.h"
 
 #include <malloc.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -92,6 +93,14 @@ enum pv_status pv_pages_move_to_file(void *bytes, int from_fd, int to_fd, uint64
 void pv_heap_trim(void)
 {
 #ifdef M_TRIM_THRESHOLD /* of glibc; others keep what they keep */
+	/*
+	 * One thread at a time: where another allocator has taken malloc's place (a sanitizer's) this is the first that
+	 * glibc's own hears, and it is not made for that to come from two threads.
+	 */
+	static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+
+	pthread_mutex_lock(&one);
 	(void)malloc_trim(0);
+	pthread_mutex_unlock(&one);
 #endif
 }

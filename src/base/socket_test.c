@@ -2,8 +2,10 @@
 #include "base/socket.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -166,6 +168,31 @@ static void memory_moves_into_another_file(void **state)
 	close(to);
 }
 
+static void *trim(void *user)
+{
+	_Atomic unsigned *missing = user;
+
+	atomic_fetch_sub(missing, 1);
+	while (atomic_load(missing) != 0)
+		;
+	pv_heap_trim();
+	return NULL;
+}
+
+/* First of all in this process: with a sanitizer's malloc only the first calls can collide. */
+static void heaps_are_trimmed_by_many_threads(void **state)
+{
+	(void)state;
+	enum { THREADS = 8 };
+	_Atomic unsigned missing = THREADS;
+	pthread_t threads[THREADS];
+
+	for (size_t i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, trim, &missing), 0);
+	for (size_t i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+}
+
 /* With huge pages or without: only inside of the range, and nothing is lost. */
 static void huge_pages_change_no_contents(void **state)
 {
@@ -201,6 +228,7 @@ static void huge_pages_change_no_contents(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(heaps_are_trimmed_by_many_threads),
 	    cmocka_unit_test(shared_memory_gives_ranges_back),
 	    cmocka_unit_test(memory_moves_into_another_file),
 	    cmocka_unit_test(huge_pages_change_no_contents),
