@@ -18,13 +18,22 @@
 
 /* ---- Capability sets ---- */
 
+static bool is_hidden(const struct pv_gpu *gpu, uint32_t capset_id)
+{
+	struct pv_capset_info info;
+
+	for (uint32_t i = 0; gpu->window_hidden && gpu->renderer->ops->capset_info(gpu->renderer, i, &info); i++)
+		if (info.id == capset_id)
+			return info.needs_window;
+	return false;
+}
+
 uint32_t pv_gpu_get_capset_info(const struct pv_gpu_call *c, const void *bytes)
 {
 	const struct pv_gpu_get_capset_info *cmd = bytes;
 	struct pv_capset_info info;
 
-	if (cmd->capset_index >= c->gpu->config.num_capsets ||
-	    !c->gpu->renderer->ops->capset_info(c->gpu->renderer, cmd->capset_index, &info))
+	if (!pv_gpu_find_capset(c->gpu, cmd->capset_index, &info))
 		PV_GPU_REFUSE(PV_GPU_RESP_ERR_INVALID_PARAMETER, "there is no capset %u: num_capsets is %u",
 			      cmd->capset_index, c->gpu->config.num_capsets);
 	c->response->capset_info = (struct pv_gpu_resp_capset_info){
@@ -38,7 +47,7 @@ uint32_t pv_gpu_get_capset(const struct pv_gpu_call *c, const void *bytes)
 	const struct pv_gpu_get_capset *cmd = bytes;
 	size_t len = sizeof(c->response->capset.capset);
 
-	if (!c->gpu->has_3d)
+	if (!c->gpu->has_3d || is_hidden(c->gpu, cmd->capset_id))
 		PV_GPU_REFUSE(PV_GPU_RESP_ERR_INVALID_PARAMETER, "there is no capset of id %u", cmd->capset_id);
 	/* Drivers expect capset_max_size bytes: what the set lacks is zero. */
 	memset(c->response->capset.capset, 0, sizeof(c->response->capset.capset));
@@ -77,6 +86,9 @@ uint32_t pv_gpu_ctx_create(const struct pv_gpu_call *c, const void *bytes)
 	if (id == 0 || pv_id_map_get(&gpu->contexts, id))
 		PV_GPU_REFUSE(PV_GPU_RESP_ERR_INVALID_CONTEXT_ID, "context id %u is %s", id,
 			      id ? "taken" : "not allowed");
+	if (pv_gpu_has_feature(gpu, PV_GPU_F_CONTEXT_INIT) && is_hidden(gpu, cmd->context_init & 0xff))
+		PV_GPU_REFUSE(PV_GPU_RESP_ERR_INVALID_PARAMETER, "context %u is for capset %u, which is not offered",
+			      id, cmd->context_init & 0xff);
 	if (gpu->contexts.count >= MAX_CONTEXTS)
 		PV_GPU_REFUSE(PV_GPU_RESP_ERR_OUT_OF_MEMORY, "the guest has %d contexts already", MAX_CONTEXTS);
 	struct pv_gpu_context *context = calloc(1, sizeof(*context));

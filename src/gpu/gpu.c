@@ -15,6 +15,26 @@
 	(PV_VIRTIO_F_VERSION_1 | PV_VIRTIO_RING_F_INDIRECT_DESC | PV_VIRTIO_RING_F_EVENT_IDX | 1ull << PV_GPU_F_EDID | \
 	 1ull << PV_GPU_F_RESOURCE_UUID | 1ull << PV_GPU_F_RESOURCE_BLOB)
 
+bool pv_gpu_find_capset(const struct pv_gpu *gpu, uint32_t index, struct pv_capset_info *out)
+{
+	if (!gpu->has_3d)
+		return false;
+	for (uint32_t i = 0; gpu->renderer->ops->capset_info(gpu->renderer, i, out); i++)
+		if (!(out->needs_window && gpu->window_hidden) && index-- == 0)
+			return true;
+	return false;
+}
+
+static uint32_t count_capsets(const struct pv_gpu *gpu)
+{
+	struct pv_capset_info info;
+	uint32_t n = 0;
+
+	while (pv_gpu_find_capset(gpu, n, &info))
+		n++;
+	return n;
+}
+
 static enum pv_status set_up_3d(struct pv_gpu *gpu)
 {
 	const struct pv_renderer_ops *ops = gpu->renderer->ops;
@@ -32,11 +52,10 @@ static enum pv_status set_up_3d(struct pv_gpu *gpu)
 		if (status != PV_OK)
 			return status;
 	}
-	while (ops->capset_info(gpu->renderer, gpu->config.num_capsets, &info)) {
+	for (uint32_t i = 0; ops->capset_info(gpu->renderer, i, &info); i++)
 		if (PV_NEVER(info.id == 0 || info.max_size_bytes > PV_GPU_MAX_CAPSET_BYTES))
 			return PV_ERR_ARGUMENT;
-		gpu->config.num_capsets++;
-	}
+	gpu->config.num_capsets = count_capsets(gpu);
 	if (pv_page_bytes() > PV_WINDOW_PAGE_BYTES)
 		gpu->config.blob_alignment = (uint32_t)pv_page_bytes();
 	return PV_OK;
@@ -123,6 +142,17 @@ uint64_t pv_gpu_features_of_3d(const struct pv_gpu *gpu)
 uint64_t pv_gpu_features_of_window(const struct pv_gpu *gpu)
 {
 	return gpu->renderer->ops->transfer_3d ? 0 : pv_gpu_features_of_3d(gpu);
+}
+
+void pv_gpu_show_window(struct pv_gpu *gpu, bool shown)
+{
+	uint32_t before = gpu->config.num_capsets;
+
+	gpu->window_hidden = !shown;
+	gpu->config.num_capsets = count_capsets(gpu);
+	if (gpu->config.num_capsets < before)
+		pv_log(PV_LOG_WARNING, "gpu",
+		       "the VMM shows its guest no host-visible window: the guest is not offered Vulkan");
 }
 
 enum pv_status pv_gpu_set_driver_features(struct pv_gpu *gpu, uint64_t features)

@@ -54,6 +54,11 @@ uint64_t pv_gpu_features(const struct pv_gpu *gpu);
 uint64_t pv_gpu_features_of_3d(const struct pv_gpu *gpu);
 /* Those of them that are of no use without the window: all or none, since OpenGL does without. */
 uint64_t pv_gpu_features_of_window(const struct pv_gpu *gpu);
+/*
+ * Whether the guest sees the window (shown, until a transport says that it is not): what needs it is not offered else,
+ * and the log says so. For before the driver starts; one that has counted the capability sets already finds them gone.
+ */
+void pv_gpu_show_window(struct pv_gpu *gpu, bool shown);
 PV_MUST_USE enum pv_status pv_gpu_set_driver_features(struct pv_gpu *gpu, uint64_t features);
 
 /* Config space (5.7.4). Reads past the end give zeros; writes take effect on events_clear alone. */

@@ -130,6 +130,7 @@ struct pv_gpu {
 	uint64_t max_host_bytes, host_bytes;
 
 	bool has_3d;
+	bool window_hidden; /* the transport cannot show it to the guest */
 	struct pv_id_map contexts;
 	uint64_t next_context_serial;
 	uint8_t *submit_scratch; /* PV_GPU_SUBMIT_SCRATCH_BYTES, for the usual command buffers */
@@ -169,6 +170,8 @@ void pv_gpu_destroy_all_resources(struct pv_gpu *gpu);
 /* Takes note of the end of a pending op; true: `response` holds more than its status. */
 void pv_gpu_finish_op(struct pv_gpu *gpu, struct pv_gpu_request *request, enum pv_status status,
 		      struct pv_gpu_response *response);
+/* The capability sets that are offered, by index. False: there are no more. */
+bool pv_gpu_find_capset(const struct pv_gpu *gpu, uint32_t index, struct pv_capset_info *out);
 /* The range goes back to the window, in its own time if `request_id` is not 0: then PV_PENDING is possible. */
 enum pv_status pv_gpu_unmap_resource(struct pv_gpu *gpu, struct pv_gpu_resource *resource, uint64_t request_id);
 /* The mapped picture of a blob is no longer the blob's. */

@@ -71,6 +71,7 @@ struct pv_transfer_3d {
 struct pv_capset_info {
 	uint32_t id; /* not 0 */
 	uint32_t max_version, max_size_bytes;
+	bool needs_window; /* of no use to a guest that does not see the host-visible window */
 };
 
 /* Called by the renderer on the device thread. */

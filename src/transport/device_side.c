@@ -338,6 +338,7 @@ static void detach(struct pv_transport_device *device)
 	device->attached = false;
 	reset(device);
 	pv_gpu_set_transport(device->params.gpu, NULL, NULL);
+	pv_gpu_show_window(device->params.gpu, true);
 	set_map(device, NULL);
 	for (uint32_t i = 0; i < PV_GPU_NR_QUEUES; i++) {
 		pv_fd_close(&device->rings[i].call_fd);
@@ -407,6 +408,10 @@ void pv_transport_device_run(struct pv_transport_device *device, struct pv_trans
 		break;
 	case PV_TRANSPORT_OP_CONSOLE:
 		give_console(device, op->take_fd);
+		break;
+	case PV_TRANSPORT_OP_SHOW_WINDOW:
+		pv_gpu_show_window(device->params.gpu, op->shown);
+		refresh_config(device);
 		break;
 	case PV_TRANSPORT_OP_DETACH:
 		detach(device);

@@ -24,6 +24,7 @@ enum pv_transport_op_kind {
 	PV_TRANSPORT_OP_RESET,
 	PV_TRANSPORT_OP_WRITE_CONFIG,
 	PV_TRANSPORT_OP_CONSOLE,
+	PV_TRANSPORT_OP_SHOW_WINDOW,
 	PV_TRANSPORT_OP_DETACH,
 };
 
@@ -35,6 +36,7 @@ struct pv_transport_op {
 	int take_fd; /* SET_KICK, SET_CALL, SET_ERR (-1: none from now on), CONSOLE */
 	union {
 		uint64_t features;
+		bool shown;                    /* SHOW_WINDOW: whether the guest sees it */
 		struct pv_guest_map *take_map; /* SET_MAP */
 		struct {
 			uint16_t base;

@@ -123,7 +123,8 @@ static bool capset_info(struct pv_renderer *renderer, uint32_t index, struct pv_
 	(void)renderer;
 	if (index != 0)
 		return false;
-	*out = (struct pv_capset_info){.id = PV_VENUS_CAPSET_ID, .max_size_bytes = PV_VENUS_CAPSET_BYTES};
+	*out = (struct pv_capset_info){
+	    .id = PV_VENUS_CAPSET_ID, .max_size_bytes = PV_VENUS_CAPSET_BYTES, .needs_window = true};
 	return true;
 }
 

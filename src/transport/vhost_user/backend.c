@@ -158,6 +158,11 @@ static bool any_ring_started(const struct pv_vhost_backend *backend)
 
 /* The window. */
 
+static void show_window(struct pv_vhost_backend *backend, bool shown)
+{
+	submit(backend, &(struct pv_transport_op){.kind = PV_TRANSPORT_OP_SHOW_WINDOW, .take_fd = -1, .shown = shown});
+}
+
 /* The front end may drop the mapping with the device: what we know of it ends when the last ring stops. */
 static void forget_window(struct pv_vhost_backend *backend)
 {
@@ -193,8 +198,10 @@ void pv_vhost_backend_window_mapped(struct pv_vhost_backend *backend, bool ok)
 		return;
 	}
 	backend->window = ok ? PV_VHOST_WINDOW_MAPPED : PV_VHOST_WINDOW_REFUSED;
-	if (!ok)
+	if (!ok) {
 		pv_log(PV_LOG_WARNING, MODULE, "without its window the guest gets no host-visible memory");
+		show_window(backend, false);
+	}
 }
 
 /* Rings. */
@@ -448,6 +455,7 @@ static enum pv_status set_protocol_features(struct pv_vhost_backend *backend, co
 		return REFUSE(backend, message, "features 0x%" PRIx64 ": 0x%" PRIx64 " was not offered", message->value,
 			      unknown);
 	backend->protocol_features = message->value;
+	show_window(backend, (message->value & PV_VHOST_PROTOCOL_F_SHMEM) != 0);
 	return ack(backend, message);
 }
 
@@ -521,6 +529,8 @@ static enum pv_status set_backend_req_fd(struct pv_vhost_backend *backend, struc
 static enum pv_status gpu_set_socket(struct pv_vhost_backend *backend, struct pv_vhost_message *message)
 {
 	backend->has_console = true;
+	/* QEMU's vhost-user-gpu takes SHMEM, but has no such region for its guest, and refuses the mapping. */
+	show_window(backend, false);
 	submit(backend, &(struct pv_transport_op){.kind = PV_TRANSPORT_OP_CONSOLE,
 						  .take_fd = pv_vhost_message_take_fd(message)});
 	return ack(backend, message);

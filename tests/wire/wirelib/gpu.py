@@ -15,10 +15,22 @@ ATTACH_BACKING = 0x106
 DETACH_BACKING = 0x107
 GET_CAPSET_INFO = 0x108
 GET_CAPSET = 0x109
+GET_CAPSET_INFO = 0x108
+GET_CAPSET = 0x109
 GET_EDID = 0x10A
 ASSIGN_UUID = 0x10B
 CREATE_BLOB = 0x10C
 SET_SCANOUT_BLOB = 0x10D
+CTX_CREATE = 0x200
+CTX_DESTROY = 0x201
+CTX_ATTACH = 0x202
+CTX_DETACH = 0x203
+CREATE_3D = 0x204
+TRANSFER_TO_HOST_3D = 0x205
+TRANSFER_FROM_HOST_3D = 0x206
+SUBMIT_3D = 0x207
+MAP_BLOB = 0x208
+UNMAP_BLOB = 0x209
 UPDATE_CURSOR = 0x300
 MOVE_CURSOR = 0x301
 
@@ -26,6 +38,7 @@ OK_NODATA = 0x1100
 OK_DISPLAY_INFO = 0x1101
 OK_EDID = 0x1104
 OK_UUID = 0x1105
+OK_MAP_INFO = 0x1106
 ERR_UNSPEC = 0x1200
 ERR_OUT_OF_MEMORY = 0x1201
 ERR_SCANOUT_ID = 0x1202
@@ -41,6 +54,9 @@ HEADER_BYTES = 24
 DISPLAY_INFO_BYTES = 24 + 16 * 24
 EDID_BYTES = 24 + 8 + 1024
 UUID_BYTES = 24 + 16
+CAPSET_INFO_BYTES = 24 + 16
+CAPSET_BYTES = 24 + 1024
+MAP_INFO_BYTES = 24 + 8
 
 # Name -> (code, which byte of a pixel holds what). The names give bytes in the order of memory.
 FORMATS = {"B8G8R8A8": 1, "B8G8R8X8": 2, "A8R8G8B8": 3, "X8R8G8B8": 4,
@@ -51,7 +67,8 @@ BGRA = FORMATS["B8G8R8A8"]
 
 def response_bytes(command):
     """How large the answer to a command can get."""
-    return {GET_DISPLAY_INFO: DISPLAY_INFO_BYTES, GET_EDID: EDID_BYTES, ASSIGN_UUID: UUID_BYTES}.get(command, HEADER_BYTES)
+    return {GET_DISPLAY_INFO: DISPLAY_INFO_BYTES, GET_EDID: EDID_BYTES, ASSIGN_UUID: UUID_BYTES,
+            GET_CAPSET_INFO: CAPSET_INFO_BYTES, GET_CAPSET: CAPSET_BYTES, MAP_BLOB: MAP_INFO_BYTES}.get(command, HEADER_BYTES)
 
 
 class Header:
@@ -143,6 +160,52 @@ def create_blob(resource, size, spans, mem=1, flags=0, blob_id=0, count=None, **
 def set_scanout_blob(scanout, resource, rect, width, height, stride, offset=0, fmt=BGRX, **header):
     return command(SET_SCANOUT_BLOB, "IIIIIIIIII4I4I", *rect, scanout, resource, width, height, fmt, 0,
                    stride, 0, 0, 0, offset, 0, 0, 0, **header)
+
+
+# 3D contexts and host blobs.
+
+def get_capset_info(index, **header):
+    return command(GET_CAPSET_INFO, "II", index, 0, **header)
+
+
+def get_capset(capset, version=0, **header):
+    return command(GET_CAPSET, "II", capset, version, **header)
+
+
+def ctx_create(ctx_id, context_init, name=b"", nlen=None, **header):
+    return command(CTX_CREATE, "II64s", len(name) if nlen is None else nlen, context_init, name, ctx_id=ctx_id, **header)
+
+
+def ctx_destroy(ctx_id, **header):
+    return command(CTX_DESTROY, ctx_id=ctx_id, **header)
+
+
+def ctx_attach(ctx_id, resource, **header):
+    return command(CTX_ATTACH, "II", resource, 0, ctx_id=ctx_id, **header)
+
+
+def ctx_detach(ctx_id, resource, **header):
+    return command(CTX_DETACH, "II", resource, 0, ctx_id=ctx_id, **header)
+
+
+def submit_3d(ctx_id, data=b"", size=None, **header):
+    return command(SUBMIT_3D, "II", len(data) if size is None else size, 0, ctx_id=ctx_id, **header) + data
+
+
+def create_host_blob(ctx_id, resource, size, mem=2, flags=1, blob_id=0, entries=0, **header):
+    return command(CREATE_BLOB, "IIIIQQ", resource, mem, flags, entries, blob_id, size, ctx_id=ctx_id, **header)
+
+
+def map_blob(resource, offset, **header):
+    return command(MAP_BLOB, "IIQ", resource, 0, offset, **header)
+
+
+def unmap_blob(resource, **header):
+    return command(UNMAP_BLOB, "II", resource, 0, **header)
+
+
+def transfer_3d(kind, ctx_id, resource, box=(0, 0, 0, 1, 1, 1), offset=0, level=0, stride=0, layer_stride=0, **header):
+    return command(kind, "6IQ4I", *box, offset, resource, level, stride, layer_stride, ctx_id=ctx_id, **header)
 
 
 def update_cursor(scanout, x, y, resource, hot_x=0, hot_y=0, **header):

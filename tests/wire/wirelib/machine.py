@@ -49,7 +49,10 @@ class Machine(Driver):
             self.back_channel = self.back_channel or BackChannel()
             fe.tell(vu.SET_BACKEND_REQ_FD, fds=[self.back_channel.theirs.fileno()])
         fe.tell(vu.SET_OWNER)
-        assert fe.ask_u64(vu.GET_FEATURES) == self.offered
+        # With the window settled there may be more.
+        offered = fe.ask_u64(vu.GET_FEATURES)
+        assert offered & self.offered == self.offered
+        self.offered = offered
         for index, ring in enumerate(self.rings):
             fe.tell_u64(vu.SET_VRING_CALL, index, [ring.call_fd])
         if self.has(vu.P_SHMEM):
