@@ -62,7 +62,7 @@ class Subject:
 
 def vm_front_ends():
     """The rig's front ends by the short names used here."""
-    return {"vfio": "venus-vfio", "test": "venus"}
+    return {"vfio": "venus-vfio", "test": "venus", "gpu": "gpu"}
 
 
 ZINK = {"MESA_LOADER_DRIVER_OVERRIDE": "zink", "LIBGL_ALWAYS_SOFTWARE": "1"}
@@ -368,6 +368,8 @@ class Measurer:
 
 
 class Bench:
+    measurer = Measurer
+
     def __init__(self, subjects, columns, options, say):
         self.subjects, self.columns, self.options, self.say = subjects, columns, options, say
         self.windows = options.windows
@@ -405,7 +407,7 @@ class Bench:
                 self.guest.setdefault("kernel", place.machine.check("uname -r").strip())
                 self.guest.setdefault("mesa", place.machine.check("dpkg-query -W -f '${Version}' libgl1-mesa-dri").strip())
                 self.guest["accelerator"] = "kvm" if place.machine.kvm else "tcg"
-            Measurer(self, subject, place).all()
+            self.measurer(self, subject, place).all()
         except (vm.GuestError, session.SessionError) as error:
             self.failures.setdefault(f"{subject.name} guest", str(error)[-1500:])
             self.say(f"  {subject.title} failed: {str(error).splitlines()[0]}")

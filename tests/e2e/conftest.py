@@ -12,14 +12,16 @@ from rig import session
 DEFAULT = "gpu test vfio vfio-pc vga gpu-7.2"
 WITH_WINDOWS = "gpu-windows gpu-7.2-windows"
 WITH_VULKAN = "venus venus-vfio"
+WITH_OPENGL = "virgl virgl-vfio virgl-7.2"
 RESIZING_TESTS = ("test_resize", "test_two_heads")
 
 
 def pytest_generate_tests(metafunc):
     if "guest" in metafunc.fixturenames:
-        names = os.environ.get("PVGPU_FRONT_ENDS", f"{DEFAULT} {WITH_WINDOWS} {WITH_VULKAN}").split()
-        with_vulkan = metafunc.module.__name__.endswith("test_guest_vulkan")
-        names = [name for name in names if (name in WITH_VULKAN.split()) == with_vulkan]
+        names = os.environ.get("PVGPU_FRONT_ENDS", f"{DEFAULT} {WITH_WINDOWS} {WITH_VULKAN} {WITH_OPENGL}").split()
+        for module, its_own in (("test_guest_vulkan", WITH_VULKAN), ("test_guest_opengl", WITH_OPENGL)):
+            is_it = metafunc.module.__name__.endswith(module)
+            names = [name for name in names if (name in its_own.split()) == is_it]
         # Only the control socket or a window can ask for another size.
         with_windows = WITH_WINDOWS.split()
         if metafunc.function.__name__ in RESIZING_TESTS:

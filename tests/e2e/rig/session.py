@@ -66,6 +66,10 @@ FRONT_ENDS = {front_end.name: front_end for front_end in (
     # Vulkan in the guest, with the window that the program chooses.
     FrontEnd("venus", "vhost-user-test-device-pci", console=False, arguments=("--renderer=2d,venus",)),
     FrontEnd("venus-vfio", "vfio-user-pci", console=False, arguments=("--renderer=2d,venus",)),
+    # OpenGL in the guest.
+    FrontEnd("virgl", "vhost-user-gpu-pci", arguments=("--virgl",)),
+    FrontEnd("virgl-7.2", "vhost-user-gpu-pci", qemu="7.2", arguments=("--virgl",)),
+    FrontEnd("virgl-vfio", "vfio-user-pci", console=False, arguments=("--renderer=2d,virgl", "--window=0")),
     FrontEnd("vga", "vhost-user-vga"),
     FrontEnd("gpu-7.2", "vhost-user-gpu-pci", qemu="7.2"),
     # Guests of their own for changes of size: QEMU's other displays leave these consoles alone.
