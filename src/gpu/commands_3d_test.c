@@ -630,6 +630,67 @@ static void fences_of_rings_and_of_the_device(void **state)
 	assert_answer(slots[0], OK_NODATA);
 }
 
+/* A machine that is paused: nothing is written meanwhile, nothing is lost, nothing is answered twice. */
+static void requests_in_flight_outlive_a_stop(void **state)
+{
+	(void)state;
+	const struct pv_virtq_layout layout = {QUEUE_SIZE, address(guest.desc), address(&guest.avail),
+					       address(&guest.used)};
+	struct pv_gpu_submit_3d fenced = {IN(SUBMIT_3D, 1)};
+	unsigned slots[3];
+
+	create_context(1);
+	assert_answer(create_blob(1, 1, 8192), OK_NODATA);
+	fenced.hdr.flags = PV_GPU_FLAG_FENCE;
+	fake.fences_later = fake.later[OP_MAP] = true;
+	slots[0] = send(&fenced, sizeof(fenced));
+	slots[1] = send(&fenced, sizeof(fenced));
+	slots[2] = map_blob(1, 4096);
+
+	uint16_t base = pv_gpu_queue_stop(gpu, PV_GPU_QUEUE_CONTROL), used = guest.used.idx;
+	assert_int_equal(base, guest.avail.idx);
+	signal_fence(1);
+	done(OP_MAP, PV_OK);
+	signal_fence(0);
+	assert_int_equal(guest.used.idx, used);
+	assert_int_equal(guest.response[slots[2]].hdr.type, 0);
+
+	assert_int_equal(pv_gpu_queue_start(gpu, PV_GPU_QUEUE_CONTROL, &layout, base), PV_OK);
+	assert_answer(slots[0], OK_NODATA);
+	assert_answer(slots[1], OK_NODATA);
+	assert_answer(slots[2], OK_MAP_INFO);
+	assert_int_equal(guest.used.idx, (uint16_t)(used + 3));
+	signal_fence(0);
+	done(OP_MAP, PV_OK);
+	assert_int_equal(guest.used.idx, (uint16_t)(used + 3));
+
+	/* Still in flight when it goes on; and twice. */
+	fake.nr_fences = 0;
+	slots[0] = send(&fenced, sizeof(fenced));
+	for (int i = 0; i < 2; i++) {
+		base = pv_gpu_queue_stop(gpu, PV_GPU_QUEUE_CONTROL);
+		assert_int_equal(pv_gpu_queue_start(gpu, PV_GPU_QUEUE_CONTROL, &layout, base), PV_OK);
+		assert_no_answer(slots[0]);
+	}
+	signal_fence(0);
+	assert_answer(slots[0], OK_NODATA);
+
+	/* Another driver's rings: it has asked for nothing. */
+	fake.nr_fences = 0;
+	send(&fenced, sizeof(fenced));
+	(void)pv_gpu_queue_stop(gpu, PV_GPU_QUEUE_CONTROL);
+	start_queue();
+	signal_fence(0);
+	assert_int_equal(guest.used.idx, 0);
+	fake.nr_fences = 0;
+	send(&fenced, sizeof(fenced));
+	(void)pv_gpu_queue_stop(gpu, PV_GPU_QUEUE_CONTROL);
+	signal_fence(0);
+	pv_gpu_reset(gpu);
+	start_driver();
+	assert_int_equal(guest.used.idx, 0);
+}
+
 static void blobs_have_their_part_of_the_window(void **state)
 {
 	(void)state;
@@ -856,6 +917,7 @@ int main(void)
 	    TEST(a_waiting_context_holds_up_nobody),
 	    TEST(destroying_a_context_answers_what_it_waits_for),
 	    TEST(fences_of_rings_and_of_the_device),
+	    TEST(requests_in_flight_outlive_a_stop),
 	    TEST(blobs_have_their_part_of_the_window),
 	    TEST(a_blob_that_cannot_be_mapped),
 	    TEST(a_range_is_nobodys_only_when_the_renderer_is_done),

@@ -202,7 +202,7 @@ void pv_gpu_set_guest_map(struct pv_gpu *gpu, struct pv_guest_map *map)
 void pv_gpu_reset(struct pv_gpu *gpu)
 {
 	for (uint32_t i = 0; i < PV_GPU_NR_QUEUES; i++)
-		(void)pv_gpu_queue_stop(gpu, i);
+		pv_gpu_queue_drop(gpu, i);
 	for (uint32_t i = 0; i < PV_GPU_MAX_SCANOUTS; i++)
 		pv_gpu_disable_scanout(gpu, i);
 	pv_gpu_hide_cursor(gpu);

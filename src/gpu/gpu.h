@@ -71,7 +71,10 @@ void pv_gpu_set_guest_map(struct pv_gpu *gpu, struct pv_guest_map *map);
 /* Queues. Starting a running one or stopping a stopped one is harmless (the first restarts it). */
 PV_MUST_USE enum pv_status pv_gpu_queue_start(struct pv_gpu *gpu, uint32_t queue, const struct pv_virtq_layout *layout,
 					      uint16_t base);
-/* Requests that are not finished are dropped. Returns the next index to take, counted past the dropped ones. */
+/*
+ * Returns the next index to take. Requests that are not finished are answered once the queue starts at that index with
+ * the same layout, and dropped when it starts in another way.
+ */
 uint16_t pv_gpu_queue_stop(struct pv_gpu *gpu, uint32_t queue);
 /* The driver rang: works off what is there. Harmless for a stopped queue. */
 void pv_gpu_queue_notify(struct pv_gpu *gpu, uint32_t queue);

@@ -88,7 +88,9 @@ struct pv_gpu_request {
 	uint64_t created_context_serial;
 	struct pv_rect flush_rect; /* of RESOURCE_FLUSH, checked */
 	uint32_t scanout_id;       /* of GET_EDID, checked */
-	bool answered;             /* the response is written */
+	bool answered;             /* the response is written, or kept until the queue runs again */
+	bool is_kept;
+	struct pv_gpu_response *kept; /* if is_kept; NULL: there was no memory for it */
 	bool fence_asked, fence_signalled;
 	bool ordered; /* waits its turn among the fences of the device's own timeline */
 	uint32_t written_len;
@@ -96,7 +98,7 @@ struct pv_gpu_request {
 	size_t nr_spans;
 	struct pv_guest_span *heap_spans; /* when there are more than fit inline */
 	struct pv_guest_span spans[PV_GPU_INLINE_SPANS];
-	struct pv_gpu_request *next;         /* free list, or the wait for outputs */
+	struct pv_gpu_request *next;         /* free list, the wait for outputs, or those that ended */
 	struct pv_gpu_request *next_ordered; /* if `ordered` */
 };
 
@@ -104,6 +106,8 @@ struct pv_gpu_queue {
 	struct pv_virtq virtq;
 	struct pv_gpu_request *pool; /* virtq.layout.size of them */
 	struct pv_gpu_request *free;
+	/* Ended while the queue was stopped: to be given back when it goes on. */
+	struct pv_gpu_request *first_ended, *last_ended;
 	bool busy;      /* inside its own batch: interrupts wait for its end */
 	bool completed; /* something was pushed in this batch */
 };
@@ -172,6 +176,8 @@ void pv_gpu_finish_op(struct pv_gpu *gpu, struct pv_gpu_request *request, enum p
 		      struct pv_gpu_response *response);
 /* The capability sets that are offered, by index. False: there are no more. */
 bool pv_gpu_find_capset(const struct pv_gpu *gpu, uint32_t index, struct pv_capset_info *out);
+/* Stops a queue and forgets its requests: its driver is gone. */
+void pv_gpu_queue_drop(struct pv_gpu *gpu, uint32_t index);
 /* The range goes back to the window, in its own time if `request_id` is not 0: then PV_PENDING is possible. */
 enum pv_status pv_gpu_unmap_resource(struct pv_gpu *gpu, struct pv_gpu_resource *resource, uint64_t request_id);
 /* The mapped picture of a blob is no longer the blob's. */

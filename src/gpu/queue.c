@@ -15,6 +15,10 @@
  * Answers become visible at the end of a batch, all at once. Until then the driver may not count on anything, so a
  * renderer may put work off and skip what later commands of the batch make useless (a guest that flips faster than it
  * is shown).
+ *
+ * A queue may stop with requests in flight and go on where it was: QEMU does that to a machine that is paused. They
+ * stay in their slots, nothing is written for them until the queue runs again, and then they are answered, once, in the
+ * order in which they ended. A start anywhere else, or a reset, is another driver's: they are dropped.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +55,9 @@ static void release_request(struct pv_gpu *gpu, struct pv_gpu_request *request)
 	struct pv_gpu_queue *queue = &gpu->queues[request->queue];
 
 	free(request->heap_spans);
+	free(request->kept);
 	request->heap_spans = NULL;
+	request->kept = NULL;
 	request->id = 0;
 	request->next = queue->free;
 	queue->free = request;
@@ -94,6 +100,12 @@ static void give_back(struct pv_gpu *gpu, struct pv_gpu_request *request)
 {
 	struct pv_gpu_queue *queue = &gpu->queues[request->queue];
 
+	if (!queue->virtq.running) {
+		request->next = NULL;
+		*(queue->last_ended ? &queue->last_ended->next : &queue->first_ended) = request;
+		queue->last_ended = request;
+		return;
+	}
 	pv_virtq_push(&queue->virtq, request->head, request->written_len);
 	release_request(gpu, request);
 	if (queue->busy)
@@ -180,9 +192,33 @@ static void ask_for_fence(struct pv_gpu *gpu, struct pv_gpu_request *request)
 					 on_ring ? request->hdr.ring_idx : 0);
 }
 
+/* While its queue is stopped. Without memory for a copy the driver has to do with an error. */
+static void keep_response(struct pv_gpu_request *request, const struct pv_gpu_response *response)
+{
+	request->is_kept = true;
+	request->kept = malloc(sizeof(*request->kept));
+	if (request->kept)
+		*request->kept = *response;
+}
+
+static void write_kept_response(struct pv_gpu *gpu, struct pv_gpu_request *request)
+{
+	struct pv_gpu_response failed;
+
+	if (!request->is_kept)
+		return;
+	failed.type = PV_GPU_RESP_ERR_OUT_OF_MEMORY;
+	failed.payload_len = 0;
+	request->is_kept = false;
+	write_response(gpu, request, request->kept ? request->kept : &failed);
+}
+
 static void answer(struct pv_gpu *gpu, struct pv_gpu_request *request, struct pv_gpu_response *response)
 {
-	write_response(gpu, request, response);
+	if (gpu->queues[request->queue].virtq.running)
+		write_response(gpu, request, response);
+	else
+		keep_response(request, response);
 	if (response->type >= PV_GPU_RESP_ERR_UNSPEC)
 		gpu->stats.failed_commands++;
 	request->answered = true;
@@ -371,10 +407,8 @@ static void unlink_ordered(struct pv_gpu *gpu, uint32_t queue)
 	}
 }
 
-uint16_t pv_gpu_queue_stop(struct pv_gpu *gpu, uint32_t index)
+static void drop_requests(struct pv_gpu *gpu, uint32_t index)
 {
-	if (index >= PV_GPU_NR_QUEUES)
-		return 0;
 	struct pv_gpu_queue *queue = &gpu->queues[index];
 
 	unlink_ordered(gpu, index);
@@ -384,11 +418,51 @@ uint16_t pv_gpu_queue_stop(struct pv_gpu *gpu, uint32_t index)
 			continue;
 		unlink_waiting(gpu, &queue->pool[i]);
 		free(queue->pool[i].heap_spans);
+		free(queue->pool[i].kept);
 	}
 	free(queue->pool);
-	queue->pool = queue->free = NULL;
+	queue->pool = queue->free = queue->first_ended = queue->last_ended = NULL;
+}
+
+uint16_t pv_gpu_queue_stop(struct pv_gpu *gpu, uint32_t index)
+{
+	if (index >= PV_GPU_NR_QUEUES)
+		return 0;
 	gpu->stats.queue_running[index] = false;
-	return pv_virtq_stop(&queue->virtq);
+	return pv_virtq_stop(&gpu->queues[index].virtq);
+}
+
+void pv_gpu_queue_drop(struct pv_gpu *gpu, uint32_t index)
+{
+	(void)pv_gpu_queue_stop(gpu, index);
+	drop_requests(gpu, index);
+}
+
+/* Whether a queue that starts like this is the one that was stopped, for the driver that waits for its requests. */
+static bool goes_on(const struct pv_gpu_queue *queue, const struct pv_virtq_layout *layout, uint16_t base)
+{
+	const struct pv_virtq_layout *old = &queue->virtq.layout;
+
+	return queue->pool && !queue->virtq.broken && queue->virtq.next_avail == base && old->size == layout->size &&
+	       old->desc_addr == layout->desc_addr && old->avail_addr == layout->avail_addr &&
+	       old->used_addr == layout->used_addr;
+}
+
+/* What ended while the queue was stopped, in that order. */
+static void give_back_ended(struct pv_gpu *gpu, struct pv_gpu_queue *queue)
+{
+	struct pv_gpu_request *request = queue->first_ended;
+
+	for (size_t i = 0; i < queue->virtq.layout.size; i++)
+		if (queue->pool[i].id != 0)
+			write_kept_response(gpu, &queue->pool[i]);
+	queue->first_ended = queue->last_ended = NULL;
+	while (request) {
+		struct pv_gpu_request *next = request->next;
+
+		give_back(gpu, request);
+		request = next;
+	}
 }
 
 enum pv_status pv_gpu_queue_start(struct pv_gpu *gpu, uint32_t index, const struct pv_virtq_layout *layout,
@@ -399,17 +473,25 @@ enum pv_status pv_gpu_queue_start(struct pv_gpu *gpu, uint32_t index, const stru
 	struct pv_gpu_queue *queue = &gpu->queues[index];
 
 	(void)pv_gpu_queue_stop(gpu, index);
+	if (!goes_on(queue, layout, base))
+		drop_requests(gpu, index);
 	enum pv_status status = pv_virtq_start(&queue->virtq, layout, base, gpu->driver_features, gpu->map);
-	if (status != PV_OK)
+	if (status != PV_OK) {
+		drop_requests(gpu, index);
 		return status;
-	queue->pool = calloc(layout->size, sizeof(*queue->pool));
-	if (!queue->pool) {
-		(void)pv_virtq_stop(&queue->virtq);
-		return PV_ERR_NO_MEMORY;
 	}
-	for (size_t i = layout->size; i-- > 0;) {
-		queue->pool[i].next = queue->free;
-		queue->free = &queue->pool[i];
+	if (queue->pool) {
+		give_back_ended(gpu, queue);
+	} else {
+		queue->pool = calloc(layout->size, sizeof(*queue->pool));
+		if (!queue->pool) {
+			(void)pv_virtq_stop(&queue->virtq);
+			return PV_ERR_NO_MEMORY;
+		}
+		for (size_t i = layout->size; i-- > 0;) {
+			queue->pool[i].next = queue->free;
+			queue->free = &queue->pool[i];
+		}
 	}
 	gpu->stats.queue_running[index] = true;
 	gpu->stats.queue_broken[index] = false;

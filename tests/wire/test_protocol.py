@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from wirelib import gpu, vhost_user as vu
+from wirelib import console as display, gpu, vhost_user as vu
+from wirelib.console import Console
 from wirelib.machine import CONTROL, CURSOR, DRIVER, MIB, PROTOCOL, Machine
 from wirelib.memory import Region
 from wirelib.process import poll
@@ -165,6 +166,30 @@ def test_get_vring_base_in_the_middle_of_a_burst(lab):
         machine.enable(CONTROL)
         for request in requests:
             assert gpu.Response(machine.control.wait(request).data).ok
+
+
+def test_requests_in_flight_across_a_stop(lab):
+    """A paused machine: what waits for something is neither answered meanwhile, nor forgotten, nor answered twice."""
+    console = Console()
+    machine = lab.console_machine(console=console)
+    console.mute.add(display.GET_DISPLAY_INFO)
+    asked = len(console.requests)
+    requests = [machine.submit(gpu.get_display_info()) for _ in range(3)]
+    poll(lambda: len(console.requests) > asked, "the console is asked")
+    base = machine.stop_ring(CONTROL)
+    used = machine.control.device_used_idx()
+    assert base != used, "taken and waiting"
+    console.mute.clear()
+    console.answer(display.GET_DISPLAY_INFO)
+    time.sleep(0.1)
+    assert machine.control.device_used_idx() == used, "a stopped queue was written to"
+    machine.set_up_ring(CONTROL, base)
+    machine.enable(CONTROL)
+    for request in requests:
+        assert gpu.parse_display_info(gpu.Response(machine.control.wait(request).data)) is not None
+    before = machine.control.device_used_idx()
+    machine.is_healthy()
+    assert machine.control.device_used_idx() == (before + 1) % 65536
 
 
 def test_stopped_queue_writes_nothing_more(lab):

@@ -80,6 +80,10 @@ class Console:
             self.closed = True
             self.lock.notify_all()
 
+    def answer(self, request, payload=b""):
+        """Late, to a request that was muted."""
+        self._answer(request, payload)
+
     def _answer(self, request, payload):
         if request == GET_PROTOCOL_FEATURES:
             self._reply(request, struct.pack("<Q", self.protocol_features))
