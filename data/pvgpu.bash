@@ -69,7 +69,7 @@ _pvgpu() {
             --max-host-memory= --log-level= --help'
         ;;
     vhost-user)
-        words='--socket-path= --fd= --print-capabilities --renderer= --device= --emulate-portability --outputs= --size= --display= --window= --max-host-memory=
+        words='--socket-path= --fd= --print-capabilities --virgl --renderer= --device= --emulate-portability --outputs= --size= --display= --window= --max-host-memory=
             --control= --name= --keep-listening --log-level= --help'
         ;;
     vfio-user)
@@ -77,7 +77,7 @@ _pvgpu() {
             --control= --name= --keep-listening --log-level= --help'
         ;;
     vtest)
-        words='--socket-path= --fd= --device= --emulate-portability --guest-vram --dma-buf --max-clients=
+        words='--socket-path= --fd= --renderer= --device= --emulate-portability --guest-vram --dma-buf --max-clients=
             --max-client-memory= --control= --name= --log-level= --help'
         ;;
     devices) words='--json --emulate-portability --help' ;;

@@ -54,6 +54,16 @@ static bool is_chosen(yyjson_val *root, yyjson_val *device)
 	return yyjson_is_uint(chosen) && yyjson_get_uint(chosen) == number(device, "index");
 }
 
+/* What it draws with is known only once it runs. */
+static void print_opengl(void)
+{
+#ifdef PV_HAVE_VIRGL
+	puts("OpenGL by virglrenderer " PV_VIRGL_VERSION ": --renderer=2d,virgl");
+#else
+	puts("OpenGL: not in this build, which was made without virglrenderer");
+#endif
+}
+
 /* Returns the exit code. */
 static int print_table(yyjson_val *root)
 {
@@ -61,6 +71,7 @@ static int print_table(yyjson_val *root)
 	size_t i, max;
 
 	yyjson_arr_foreach(devices, i, max, device) print_device(device, is_chosen(root, device));
+	print_opengl();
 	if (yyjson_is_uint(yyjson_obj_get(root, "chosen")))
 		return CLI_OK;
 	if (yyjson_arr_size(devices) == 0)

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: MIT */
+/* With the real library, on whatever OpenGL this host has. */
+#include "virgl/renderer.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/loop.h"
+#include "gpu/protocol.h"
+
+#define SIDE      64u
+#define BYTES     (SIDE * SIDE * 4)
+#define MAP_BASE  0x10000u
+#define MAP_BYTES (1u << 20)
+
+static struct pv_loop *loop;
+static struct pv_renderer *renderer;
+static struct pv_guest_map *map;
+static uint8_t *memory;
+static uint64_t last_fence, last_op;
+static int nr_fences, nr_ops;
+
+static void op_done(void *user, uint64_t op_id, enum pv_status status)
+{
+	(void)user;
+	assert_int_equal(status, PV_OK);
+	last_op = op_id;
+	nr_ops++;
+}
+
+static void fence_signalled(void *user, uint64_t fence_id)
+{
+	(void)user;
+	last_fence = fence_id;
+	nr_fences++;
+}
+
+static struct pv_guest_map *make_map(uint64_t base, void *bytes)
+{
+	const struct pv_guest_region_params params = {
+	    .guest_addr = base, .size_bytes = MAP_BYTES, .fd = -1, .memory = bytes};
+	struct pv_guest_region *region;
+	struct pv_guest_map *made;
+
+	assert_int_equal(pv_guest_region_create(&params, &region), PV_OK);
+	assert_int_equal(pv_guest_map_create(&region, 1, &made), PV_OK);
+	pv_guest_region_unref(region);
+	return made;
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	last_fence = last_op = 0;
+	nr_fences = nr_ops = 0;
+	assert_int_equal(pv_loop_create(&loop), PV_OK);
+	if (pv_virgl_renderer_create(loop, &renderer) != PV_OK) {
+		pv_loop_destroy(loop);
+		renderer = NULL;
+		return 0;
+	}
+	renderer->events = (struct pv_renderer_events){.op_done = op_done, .fence_signalled = fence_signalled};
+	memory = calloc(1, MAP_BYTES);
+	assert_non_null(memory);
+	map = make_map(MAP_BASE, memory);
+	renderer->ops->set_guest_map(renderer, map);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	if (!renderer)
+		return 0;
+	renderer->ops->reset(renderer);
+	pv_renderer_destroy(renderer);
+	pv_guest_map_unref(map);
+	pv_loop_destroy(loop);
+	free(memory);
+	return 0;
+}
+
+/* A host without OpenGL. */
+#define NEEDS_GL()                                                                                                     \
+	do {                                                                                                           \
+		if (!renderer)                                                                                         \
+			skip();                                                                                        \
+	} while (0)
+
+static void wait_for(const int *counter, int value)
+{
+	for (int i = 0; i < 500 && *counter < value; i++)
+		pv_loop_step(loop, 10000000);
+	assert_int_equal(*counter, value);
+}
+
+static enum pv_status make_texture(uint32_t id, uint32_t side)
+{
+	const struct pv_resource_info info = {
+	    .id = id,
+	    .kind = PV_RESOURCE_3D,
+	    .format = PV_GPU_FORMAT_B8G8R8A8,
+	    .width = side,
+	    .height = side,
+	    .texture = {.target = 2, .bind = 1 << 1 | 1 << 3, .depth = 1, .array_size = 1}};
+
+	return renderer->ops->resource_create(renderer, 1, &info);
+}
+
+static void back(uint32_t id)
+{
+	/* Scattered, and not in order. */
+	const struct pv_guest_span spans[] = {
+	    {MAP_BASE + 8192, 4096}, {MAP_BASE, 4096}, {MAP_BASE + 16384, BYTES - 8192}};
+
+	assert_int_equal(renderer->ops->attach_backing(renderer, 2, id, spans, PV_ARRAY_LEN(spans)), PV_OK);
+}
+
+static void fill(uint8_t seed)
+{
+	for (uint32_t i = 0; i < BYTES; i++) {
+		uint32_t at = i < 4096 ? 8192 + i : i < 8192 ? i - 4096 : 16384 + i - 8192;
+
+		memory[at] = (uint8_t)(seed + i / 4 % SIDE + i / 4 / SIDE * 3 + i % 4 * 50);
+	}
+}
+
+static struct pv_transfer_3d whole(uint32_t id, bool to_guest)
+{
+	return (struct pv_transfer_3d){
+	    .resource_id = id, .width = SIDE, .height = SIDE, .depth = 1, .to_guest = to_guest};
+}
+
+static enum pv_status transfer(const struct pv_transfer_3d *t)
+{
+	return renderer->ops->transfer_3d(renderer, 3, t);
+}
+
+static void check_frame(struct pv_frame *frame, uint8_t seed)
+{
+	pv_frame_refresh(frame);
+	for (uint32_t i = 0; i < BYTES; i++)
+		assert_int_equal(frame->pixels[i], (uint8_t)(seed + i / 4 % SIDE + i / 4 / SIDE * 3 + i % 4 * 50));
+}
+
+static void sets_are_those_of_opengl(void **state)
+{
+	struct pv_capset_info info;
+	uint8_t bytes[PV_GPU_MAX_CAPSET_BYTES];
+	size_t len = sizeof(bytes);
+
+	(void)state;
+	NEEDS_GL();
+	assert_true(renderer->ops->capset_info(renderer, 0, &info));
+	assert_int_equal(info.id, PV_VIRGL_CAPSET_ID);
+	assert_true(renderer->ops->capset_info(renderer, 1, &info));
+	assert_int_equal(info.id, PV_VIRGL2_CAPSET_ID);
+	assert_true(info.max_size_bytes > 308 && info.max_size_bytes <= sizeof(bytes));
+	assert_false(renderer->ops->capset_info(renderer, 2, &info));
+	assert_int_equal(renderer->ops->capset(renderer, 2, info.max_version, bytes, &len), PV_OK);
+	assert_int_equal(len, info.max_size_bytes);
+	assert_int_equal(renderer->ops->capset(renderer, 2, info.max_version + 1, bytes, &len), PV_ERR_GUEST);
+	assert_int_equal(renderer->ops->capset(renderer, 4, 0, bytes, &len), PV_ERR_GUEST);
+	assert_true(strlen(pv_virgl_renderer_gl_name(renderer)) > 0);
+}
+
+static void there_is_one_for_the_process(void **state)
+{
+	struct pv_renderer *other;
+
+	(void)state;
+	NEEDS_GL();
+	assert_int_equal(pv_virgl_renderer_create(loop, &other), PV_ERR_HOST);
+}
+
+static void textures_come_back(void **state)
+{
+	struct pv_frame *frame;
+	struct pv_transfer_3d t;
+
+	(void)state;
+	NEEDS_GL();
+	assert_int_equal(make_texture(7, SIDE), PV_OK);
+	back(7);
+	fill(1);
+	t = whole(7, false);
+	assert_int_equal(transfer(&t), PV_OK);
+	assert_int_equal(renderer->ops->get_frame(renderer, 7, NULL, &frame), PV_OK);
+	check_frame(frame, 1);
+
+	memset(memory, 0, MAP_BYTES);
+	t = whole(7, true);
+	assert_int_equal(transfer(&t), PV_OK);
+	assert_int_equal(memory[8192 + 400], (uint8_t)(1 + 100 % SIDE + 100 / SIDE * 3));
+
+	/* A part of it, flushed: the display sees it once the host has drawn. */
+	fill(9);
+	t = (struct pv_transfer_3d){
+	    .resource_id = 7, .x = 8, .y = 16, .width = 4, .height = 2, .depth = 1, .stride_bytes = SIDE * 4};
+	t.offset_bytes = 16 * SIDE * 4 + 8 * 4;
+	assert_int_equal(transfer(&t), PV_OK);
+	const struct pv_rect rect = {.x = 8, .y = 16, .width = 4, .height = 2};
+	enum pv_status status = renderer->ops->update_frame(renderer, 44, 7, &rect);
+	if (status == PV_PENDING) {
+		wait_for(&nr_ops, 1);
+		assert_int_equal(last_op, 44);
+	}
+	pv_frame_refresh(frame);
+	uint32_t inside = (17 * SIDE + 11) * 4, outside = (17 * SIDE + 12) * 4;
+	assert_int_equal(frame->pixels[inside], (uint8_t)(9 + 11 + 17 * 3));
+	assert_int_equal(frame->pixels[outside], (uint8_t)(1 + 12 + 17 * 3));
+
+	/* What a display keeps shows its last picture. */
+	renderer->ops->resource_destroy(renderer, 7);
+	pv_frame_refresh(frame);
+	pv_frame_unref(frame);
+}
+
+static void the_guests_memory_may_move(void **state)
+{
+	struct pv_transfer_3d t = whole(5, false);
+	uint8_t *second = calloc(1, MAP_BYTES);
+	struct pv_guest_map *moved = make_map(MAP_BASE, second), *elsewhere = make_map(1ull << 40, second);
+	struct pv_frame *frame;
+
+	(void)state;
+	if (renderer) {
+		assert_int_equal(make_texture(5, SIDE), PV_OK);
+		back(5);
+		fill(3);
+		memcpy(second, memory, MAP_BYTES);
+		memset(memory, 0, MAP_BYTES);
+		renderer->ops->set_guest_map(renderer, moved);
+		assert_int_equal(transfer(&t), PV_OK);
+		assert_int_equal(renderer->ops->get_frame(renderer, 5, NULL, &frame), PV_OK);
+		check_frame(frame, 3);
+		pv_frame_unref(frame);
+		/* Gone, and there again. */
+		renderer->ops->set_guest_map(renderer, elsewhere);
+		assert_int_equal(transfer(&t), PV_ERR_GUEST);
+		renderer->ops->set_guest_map(renderer, NULL);
+		assert_int_equal(transfer(&t), PV_ERR_GUEST);
+		renderer->ops->set_guest_map(renderer, moved);
+		assert_int_equal(transfer(&t), PV_OK);
+		renderer->ops->set_guest_map(renderer, map);
+	}
+	pv_guest_map_unref(moved);
+	pv_guest_map_unref(elsewhere);
+	free(second);
+}
+
+static void hostile_transfers(void **state)
+{
+	static const struct pv_transfer_3d cases[] = {
+	    {.resource_id = 1, .width = SIDE},
+	    {.resource_id = 3, .x = UINT32_MAX, .width = 1, .height = 1, .depth = 1},
+	    {.resource_id = 3, .z = UINT32_MAX, .width = 1, .height = 1, .depth = 1},
+	    {.resource_id = 3, .width = SIDE + 1, .height = 1, .depth = 1},
+	    {.resource_id = 3, .width = SIDE, .height = SIDE, .depth = UINT32_MAX},
+	    {.resource_id = 3, .width = SIDE, .height = SIDE, .depth = 1, .level = 1},
+	    {.resource_id = 3, .width = SIDE, .height = SIDE, .depth = 1, .level = UINT32_MAX},
+	    {.resource_id = 3, .width = SIDE, .height = SIDE, .depth = 1, .offset_bytes = 4},
+	    {.resource_id = 3, .width = SIDE, .height = SIDE, .depth = 1, .offset_bytes = UINT64_MAX - 3},
+	    {.resource_id = 3, .width = SIDE, .height = SIDE, .depth = 1, .stride_bytes = 0x4000004},
+	    {.resource_id = 3, .width = 1, .height = SIDE, .depth = 1, .stride_bytes = BYTES},
+	    {.resource_id = 3, .width = SIDE, .height = SIDE, .depth = 1, .ctx_id = 77},
+	};
+
+	(void)state;
+	NEEDS_GL();
+	assert_int_equal(make_texture(3, SIDE), PV_OK);
+	back(3);
+	for (size_t i = 0; i < 2 * PV_ARRAY_LEN(cases); i++) {
+		struct pv_transfer_3d t = cases[i / 2];
+
+		t.to_guest = i % 2;
+		assert_int_equal(transfer(&t), PV_ERR_GUEST);
+	}
+	/* Without a backing there is nothing to copy. */
+	renderer->ops->detach_backing(renderer, 3);
+	struct pv_transfer_3d t = whole(3, false);
+	assert_int_equal(transfer(&t), PV_ERR_GUEST);
+}
+
+static void hostile_resources(void **state)
+{
+	struct pv_frame *frame;
+	struct pv_resource_info info = {.id = 11, .kind = PV_RESOURCE_3D, .format = UINT32_MAX};
+
+	(void)state;
+	NEEDS_GL();
+	assert_int_equal(renderer->ops->resource_create(renderer, 1, &info), PV_ERR_GUEST);
+	info.format = 1;
+	info.texture.target = 99;
+	assert_int_equal(renderer->ops->resource_create(renderer, 1, &info), PV_ERR_GUEST);
+	assert_int_equal(make_texture(11, UINT32_MAX), PV_ERR_GUEST);
+	/* Ids are free again. */
+	assert_int_equal(make_texture(11, SIDE), PV_OK);
+	assert_int_equal(renderer->ops->get_frame(renderer, 12, NULL, &frame), PV_ERR_UNSUPPORTED);
+	info = (struct pv_resource_info){.id = 12, .kind = PV_RESOURCE_HOST_BLOB, .ctx_id = 9, .size_bytes = 4096};
+	assert_int_equal(renderer->ops->resource_create(renderer, 1, &info), PV_ERR_GUEST);
+}
+
+static void fences_come(void **state)
+{
+	static const uint32_t nop[] = {0};
+
+	(void)state;
+	NEEDS_GL();
+	assert_int_equal(renderer->ops->context_create(renderer, 1, 1, PV_VIRGL2_CAPSET_ID, "one"), PV_OK);
+	assert_int_equal(renderer->ops->context_create(renderer, 1, 2, 0, ""), PV_OK);
+	assert_int_equal(renderer->ops->context_create(renderer, 1, 1, PV_VIRGL2_CAPSET_ID, "again"), PV_ERR_GUEST);
+	assert_int_equal(renderer->ops->context_create(renderer, 1, 3, 4, "venus"), PV_ERR_UNSUPPORTED);
+	/* Nothing to wait for. */
+	renderer->ops->create_fence(renderer, 10, 1, 0);
+	assert_int_equal(nr_fences, 1);
+	assert_int_equal(renderer->ops->submit(renderer, 2, 1, nop, sizeof(nop)), PV_OK);
+	renderer->ops->create_fence(renderer, UINT64_C(0x123456789ab), 1, 0);
+	wait_for(&nr_fences, 2);
+	assert_true(last_fence == UINT64_C(0x123456789ab));
+	/* Those of a context that goes come all the same. */
+	assert_int_equal(renderer->ops->submit(renderer, 3, 2, nop, sizeof(nop)), PV_OK);
+	renderer->ops->create_fence(renderer, 12, 2, 0);
+	renderer->ops->create_fence(renderer, 13, 2, 0);
+	renderer->ops->context_destroy(renderer, 2);
+	assert_int_equal(nr_fences, 4);
+	renderer->ops->create_fence(renderer, 14, 2, 0);
+	assert_int_equal(nr_fences, 5);
+	struct pv_virgl_renderer_status status;
+	pv_virgl_renderer_status(renderer, &status);
+	assert_int_equal(status.nr_contexts, 1);
+	assert_int_equal(status.nr_fences, 0);
+}
+
+static void bad_commands_lose_their_context(void **state)
+{
+	static const uint32_t bad[] = {0xff, 0, 0}, nop[] = {0};
+
+	(void)state;
+	NEEDS_GL();
+	assert_int_equal(renderer->ops->context_create(renderer, 1, 1, PV_VIRGL2_CAPSET_ID, "bad"), PV_OK);
+	assert_int_equal(renderer->ops->context_create(renderer, 1, 2, PV_VIRGL2_CAPSET_ID, "good"), PV_OK);
+	assert_int_equal(renderer->ops->submit(renderer, 2, 1, bad, sizeof(bad)), PV_ERR_GUEST);
+	assert_int_equal(renderer->ops->submit(renderer, 2, 1, bad, 5), PV_ERR_GUEST);
+	assert_int_equal(renderer->ops->submit(renderer, 2, 2, nop, sizeof(nop)), PV_OK);
+	renderer->ops->create_fence(renderer, 20, 1, 0);
+	renderer->ops->create_fence(renderer, 21, 2, 0);
+	wait_for(&nr_fences, 2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(sets_are_those_of_opengl, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(there_is_one_for_the_process, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(textures_come_back, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(the_guests_memory_may_move, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(hostile_transfers, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(hostile_resources, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(fences_come, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(bad_commands_lose_their_context, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
