@@ -62,6 +62,8 @@ struct pv_device_params {
 	const char *PV_NULLABLE vulkan_device;
 	/* For tests: make do with the Vulkan of a Mac. */
 	bool emulate_portability;
+	/* For tests: have the guest place mappable memory in the window first, as it must for a GPU, which pins it. */
+	bool use_guest_vram;
 };
 
 /* As large as seems right for this host, a power of two; none if no renderer would use it. */
@@ -136,7 +138,10 @@ struct pv_device_queue {
 /* Starts queue `index` afresh, even if it runs. PV_ERR_GUEST: its size or addresses are impossible; it is stopped. */
 PV_API PV_MUST_USE enum pv_status pv_device_queue_start(struct pv_device *PV_NONNULL device, uint32_t index,
 							const struct pv_device_queue *PV_NONNULL queue);
-/* Requests in flight are dropped. Returns the `base` to go on from. Harmless when stopped (0). */
+/*
+ * Returns the `base` to go on from. Requests in flight are answered once the queue is started there at the same
+ * addresses, and dropped when it starts in another way. Harmless when stopped (0).
+ */
 PV_API uint32_t pv_device_queue_stop(struct pv_device *PV_NONNULL device, uint32_t index);
 /* The driver rang the doorbell. Does not wait, does not allocate. */
 PV_API void pv_device_queue_notify(struct pv_device *PV_NONNULL device, uint32_t index);

@@ -33,7 +33,7 @@ struct options {
 	struct pv_device_output outputs[PV_DEVICE_MAX_OUTPUTS];
 	const char *png_path;
 	const char *renderers, *vulkan_device;
-	bool emulate_portability;
+	bool emulate_portability, use_guest_vram;
 	uint64_t window_bytes, max_host_bytes;
 	const char *control; /* NULL: by name */
 	const char *name;
@@ -124,6 +124,9 @@ static int take_option(const struct cli_command *command, const struct cli_serve
 		return CLI_OK;
 	case CLI_SERVE_EMULATE_PORTABILITY:
 		options->emulate_portability = true;
+		return CLI_OK;
+	case CLI_SERVE_GUEST_VRAM:
+		options->use_guest_vram = true;
 		return CLI_OK;
 	case CLI_SERVE_WINDOW:
 		if (!cli_parse_bytes(value, &options->window_bytes) || options->window_bytes % (2u << 20) ||
@@ -385,6 +388,7 @@ static int start_device(struct service *service)
 	    .renderers = options->renderers ? options->renderers : "2d",
 	    .vulkan_device = options->vulkan_device,
 	    .emulate_portability = options->emulate_portability,
+	    .use_guest_vram = options->use_guest_vram,
 	};
 	enum pv_status status = pv_device_create(&params, &service->device);
 

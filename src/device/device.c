@@ -260,6 +260,7 @@ static enum pv_status read_params(const struct pv_device_params *from, struct cr
 	    .names = params.renderers,
 	    .vulkan_device = params.vulkan_device,
 	    .emulate_portability = params.emulate_portability,
+	    .use_guest_vram = params.use_guest_vram,
 	};
 	call->png_path = params.png_path;
 	for (uint32_t i = 0; i < params.nr_outputs; i++) {

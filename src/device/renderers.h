@@ -13,7 +13,7 @@ struct pv_device_renderer_params {
 	struct pv_loop *loop;
 	const char *names; /* as in struct pv_device_params */
 	const char *vulkan_device;
-	bool emulate_portability;
+	bool emulate_portability, use_guest_vram;
 	uint64_t *window_bytes; /* PV_DEVICE_WINDOW_AUTO is replaced */
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "device/renderers.h"
 #include "venus/host.h"
 #include "venus/renderer.h"
@@ -36,15 +37,23 @@ enum pv_status pv_device_vulkan_create(const struct pv_device_renderer_params *p
 		status = PV_ERR_UNSUPPORTED;
 		goto out_host;
 	}
+	bool pins_memory =
+	    params->use_guest_vram || vulkan->device->properties.deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU;
+	if (pins_memory)
+		pv_log(
+		    PV_LOG_INFO, "device",
+		    "this Vulkan device pins memory: guests need Mesa 26.2 or newer, 25.0 to 26.1 lock themselves up");
 	const struct pv_venus_renderer_params renderer_params = {
 	    .loop = params->loop,
 	    .host = vulkan->host,
 	    /*
 	     * A GPU pins memory that it imports: it must be in the window from the start. A CPU's can be moved there,
-	     * which is better as long as it has to be: with blobs first Mesa 26.1 locks itself out in its first command
-	     * of more than 8 KiB, mostly a shader (vn_ring_cs_upload_locked() takes its ring's lock a second time).
+	     * which is better as long as it has to be: with blobs first the drivers of Mesa 25.0 to 26.1 lock
+	     * themselves out in their first command of more than 8 KiB, mostly a shader: a new upload buffer makes
+	     * vn_ring_cs_upload_locked() take its ring's lock a second time. No other bit of the set has a say in that.
+	     * 26.2 is cured.
 	     */
-	    .use_guest_vram = vulkan->device->properties.deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU};
+	    .use_guest_vram = pins_memory};
 	status = pv_venus_renderer_create(&renderer_params, out);
 	if (status != PV_OK)
 		goto out_host;

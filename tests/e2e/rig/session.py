@@ -56,6 +56,8 @@ class FrontEnd:
 
 
 WINDOW_BYTES = 256 * MiB
+# A directory with the libraries of another Mesa's Venus driver, to be put in the place of the guest's.
+GUEST_DRIVER = os.environ.get("PVGPU_GUEST_DRIVER")
 TWO_HEADS_2D = ("--renderer=2d", "--size=1280x800,off", "--outputs=2")
 FRONT_ENDS = {front_end.name: front_end for front_end in (
     FrontEnd("gpu", "vhost-user-gpu-pci", options="max_outputs=2"),
@@ -66,6 +68,7 @@ FRONT_ENDS = {front_end.name: front_end for front_end in (
     # Vulkan in the guest, with the window that the program chooses.
     FrontEnd("venus", "vhost-user-test-device-pci", console=False, arguments=("--renderer=2d,venus",)),
     FrontEnd("venus-vfio", "vfio-user-pci", console=False, arguments=("--renderer=2d,venus",)),
+    FrontEnd("venus-vram", "vfio-user-pci", console=False, arguments=("--renderer=2d,venus", "--guest-vram")),
     # OpenGL in the guest.
     FrontEnd("virgl", "vhost-user-gpu-pci", arguments=("--virgl",)),
     FrontEnd("virgl-7.2", "vhost-user-gpu-pci", qemu="7.2", arguments=("--virgl",)),
@@ -188,6 +191,9 @@ class Session:
                                  board=front_end.board, directory=self.directory / "vm")
             self.kmsbench, self.triangle = self.vm.install(BUILD / "guest/kmsbench/pvgpu-kmsbench",
                                                            BUILD / "guest/triangle/pvgpu-triangle")
+            if GUEST_DRIVER:
+                libraries = self.vm.install(*pathlib.Path(GUEST_DRIVER).iterdir())
+                self.check(f"cp {' '.join(libraries)} /usr/lib/x86_64-linux-gnu/ && ldconfig")
         except BaseException as error:
             logs = self.logs()
             self.close()
