@@ -167,9 +167,9 @@ def venus_ring_seeds():
     yield "changed", ring + write(0, *noops) + go + b"\x0b\0\x10\0\xf1\1\2\3\4" + pump * 2 + b"\x0f\xff" + pump
 
 
-def vtest_seeds():
-    """See src/transport/vtest/vtest_fuzz.c: a step's byte, whose highest bit says which client, and what it takes."""
-    close, connect, introduce, descriptor, mood, answer, signal, deaf, other = 0, 1, 3, 4, 5, 6, 7, 8, 0x80
+def vtest_steps():
+    """See src/transport/vtest/vtest_fuzz.c: whether there is OpenGL, then a step's byte, whose highest bit says which client, and what it takes."""
+    close, connect, introduce, descriptor, mood, answer, signal, deaf, opengl, other = 0, 1, 3, 4, 5, 6, 7, 8, 15, 0x80
 
     def word(value):
         return bytes([value]) if value < 255 else b"\xff" + value.to_bytes(4, "big")
@@ -202,6 +202,16 @@ def vtest_seeds():
     yield "deaf", bytes([deaf]) + hello + message(15, 1) * 20 + bytes([deaf])
     yield "two", hello + bytes([introduce + other]) + blob + message(18, 2, 1, 4096, 0, 0, 0, client=other) \
         + message(3, 1, client=other) + message(3, 1)
+    texture = message(12, 2, 2, 1, 2, 16, 16, 1, 1, 0, 0, 1024)
+    yield "opengl", bytes([opengl]) + message(9) + message(1) + texture + message(14, 2, 0, 0, 0, 0, 16, 16, 1, 0, 0) \
+        + message(13, 2, 0, 0, 0, 0, 16, 16, 1, 0, 0) + message(6, 1, 2, 3) + message(7, 2, 1) + message(3, 2)
+    yield "opengl-fences", late_fences + bytes([opengl]) + message(7, 1, 0) + message(7, 1, 1) + bytes([signal, 0]) + message(3, 1)
+    yield "opengl-two", bytes([opengl, opengl + other]) + bytes([mood, 8]) + texture + message(6, 1, client=other)
+
+
+def vtest_seeds():
+    for name, steps in vtest_steps():
+        yield name, bytes([name.startswith("opengl")]) + steps
 
 
 SEEDS = {"virtq": virtq_seeds, "gpu": gpu_seeds, "vtest": vtest_seeds,

@@ -46,7 +46,7 @@ static enum pv_status do_op(struct fake_renderer *fake, const struct fake_pendin
 		check(fake->ops[i].id != op->id, "an op id twice");
 		check(fake->ops[i].ctx_id != op->ctx_id, "a client has two ops at once");
 	}
-	if (fake->late && fake->nr_ops < FAKE_MAX_PENDING) {
+	if (fake->late && !fake->opengl && fake->nr_ops < FAKE_MAX_PENDING) {
 		fake->ops[fake->nr_ops++] = *op;
 		return PV_PENDING;
 	}
@@ -79,14 +79,21 @@ void fake_renderer_signal(struct fake_renderer *fake, size_t index)
 
 static bool capset_info(struct pv_renderer *renderer, uint32_t index, struct pv_capset_info *out)
 {
-	(void)renderer;
 	*out = (struct pv_capset_info){.id = FAKE_CAPSET, .max_size_bytes = FAKE_CAPSET_BYTES};
-	return index == 0;
+	if (index > 0)
+		*out =
+		    (struct pv_capset_info){.id = index, .max_version = index, .max_size_bytes = FAKE_GL_CAPSET_BYTES};
+	return index == 0 || (to_fake(renderer)->opengl && index <= 2);
 }
 
 static enum pv_status capset(struct pv_renderer *renderer, uint32_t id, uint32_t version, void *buf, size_t *len)
 {
-	(void)renderer;
+	if (to_fake(renderer)->opengl && id <= 2) {
+		check(id > 0 && version <= id && *len >= FAKE_GL_CAPSET_BYTES, "OpenGL's capset");
+		memset(buf, 0x61, FAKE_GL_CAPSET_BYTES);
+		*len = FAKE_GL_CAPSET_BYTES;
+		return PV_OK;
+	}
 	check(id == FAKE_CAPSET && version == 0 && *len >= FAKE_CAPSET_BYTES, "capset");
 	memset(buf, 0xca, FAKE_CAPSET_BYTES);
 	*len = FAKE_CAPSET_BYTES;
@@ -99,7 +106,7 @@ static enum pv_status context_create(struct pv_renderer *renderer, uint64_t op_i
 	struct fake_renderer *fake = to_fake(renderer);
 	const struct fake_pending op = {.id = op_id, .ctx_id = ctx_id, .new_context = ctx_id};
 
-	check(id == FAKE_CAPSET, "capset");
+	check(id == FAKE_CAPSET || (fake->opengl && (id == 1 || id == 2)), "capset");
 	check(strlen(name) <= 64, "the name's length");
 	check(ctx_id != 0 && !pv_id_map_get(&fake->contexts, ctx_id), "a context id twice");
 	snprintf(fake->last_name, sizeof(fake->last_name), "%s", name);
@@ -131,8 +138,12 @@ static enum pv_status resource_create(struct pv_renderer *renderer, uint64_t op_
 	const struct fake_pending op = {.id = op_id, .ctx_id = info->ctx_id, .resource = *info};
 
 	check(info->id != 0 && !pv_id_map_get(&fake->resources, info->id), "a resource id twice");
-	check(pv_id_map_get(&fake->contexts, info->ctx_id) != NULL, "a resource without a context");
-	check(info->kind == PV_RESOURCE_HOST_BLOB && info->size_bytes > 0, "not a host blob");
+	if (info->kind == PV_RESOURCE_3D) {
+		check(fake->opengl, "a texture without OpenGL");
+	} else {
+		check(pv_id_map_get(&fake->contexts, info->ctx_id) != NULL, "a resource without a context");
+		check(info->kind == PV_RESOURCE_HOST_BLOB && info->size_bytes > 0, "not a host blob");
+	}
 	fake->last_resource = *info;
 	return do_op(fake, &op);
 }
@@ -192,23 +203,59 @@ static enum pv_status blob_export(struct pv_renderer *renderer, uint32_t resourc
 	return fake->export_result == PV_OK ? pv_shm_create("fake-blob", *size, out_fd) : fake->export_result;
 }
 
-static const struct pv_renderer_ops ops = {
-    .name = "fake",
-    .resource_create = resource_create,
-    .resource_destroy = resource_destroy,
-    .create_fence = create_fence,
-    .capset_info = capset_info,
-    .capset = capset,
-    .context_create = context_create,
-    .context_destroy = context_destroy,
-    .submit = submit,
-    .blob_export = blob_export,
-};
+static enum pv_status context_attach(struct pv_renderer *renderer, uint64_t op_id, uint32_t ctx_id,
+				     uint32_t resource_id)
+{
+	struct fake_renderer *fake = to_fake(renderer);
+
+	(void)op_id;
+	check(pv_id_map_get(&fake->contexts, ctx_id) != NULL, "no context to attach to");
+	check(pv_id_map_get(&fake->resources, resource_id) != NULL, "no resource to attach");
+	return fake->result;
+}
+
+static enum pv_status transfer_3d(struct pv_renderer *renderer, uint64_t op_id, const struct pv_transfer_3d *transfer)
+{
+	struct fake_renderer *fake = to_fake(renderer);
+
+	(void)op_id;
+	check(pv_id_map_get(&fake->contexts, transfer->ctx_id) != NULL, "a transfer without a context");
+	check(pv_id_map_get(&fake->resources, transfer->resource_id) != NULL, "a transfer without a resource");
+	fake->transfers++;
+	return fake->result;
+}
+
+static enum pv_status attach_file(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id, int fd,
+				  uint64_t size_bytes)
+{
+	struct fake_renderer *fake = to_fake(renderer);
+
+	(void)op_id;
+	check(pv_id_map_get(&fake->resources, resource_id) != NULL, "a file for no resource");
+	check(fd >= 0 && size_bytes > 0, "no file");
+	return fake->result;
+}
+
+#define COMMON_OPS                                                                                                     \
+	.name = "fake", .resource_create = resource_create, .resource_destroy = resource_destroy,                      \
+	.create_fence = create_fence, .capset_info = capset_info, .capset = capset, .context_create = context_create,  \
+	.context_destroy = context_destroy, .submit = submit, .blob_export = blob_export
+
+static const struct pv_renderer_ops ops = {COMMON_OPS};
+static const struct pv_renderer_ops opengl_ops = {COMMON_OPS, .context_attach = context_attach,
+						  .transfer_3d = transfer_3d, .attach_file = attach_file};
 
 void fake_renderer_init(struct fake_renderer *fake)
 {
 	memset(fake, 0, sizeof(*fake));
 	fake->base.ops = &ops;
+}
+
+void fake_renderer_init_opengl(struct fake_renderer *fake)
+{
+	fake_renderer_init(fake);
+	fake->base.ops = &opengl_ops;
+	fake->opengl = true;
 }
 
 void fake_renderer_finish(struct fake_renderer *fake)

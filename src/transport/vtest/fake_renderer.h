@@ -6,9 +6,10 @@
 #include "base/id_map.h"
 #include "gpu/renderer.h"
 
-#define FAKE_CAPSET       4u
-#define FAKE_CAPSET_BYTES 160u
-#define FAKE_MAX_PENDING  4096u
+#define FAKE_CAPSET          4u
+#define FAKE_CAPSET_BYTES    160u
+#define FAKE_MAX_PENDING     4096u
+#define FAKE_GL_CAPSET_BYTES 1000u
 
 struct fake_pending {
 	uint64_t id; /* of an op or a fence */
@@ -19,6 +20,7 @@ struct fake_pending {
 
 struct fake_renderer {
 	struct pv_renderer base;
+	bool opengl;
 	/* What calls from now on do. */
 	bool late;             /* ops answer when told to */
 	bool late_fences;      /* so do fences */
@@ -30,7 +32,7 @@ struct fake_renderer {
 	/* What there is. */
 	struct pv_id_map contexts, resources;
 	/* What there was. */
-	uint64_t submits, submitted_bytes, nr_created_fences;
+	uint64_t submits, submitted_bytes, nr_created_fences, transfers;
 	uint32_t last_ring_idx;
 	uint8_t last_commands[64];
 	size_t last_len;
@@ -39,6 +41,8 @@ struct fake_renderer {
 };
 
 void fake_renderer_init(struct fake_renderer *fake);
+/* One that has OpenGL as well; its ops are never late. */
+void fake_renderer_init_opengl(struct fake_renderer *fake);
 /* Everything must have been given back. */
 void fake_renderer_finish(struct fake_renderer *fake);
 /* Answers the `index`th op that waits, or signals the fence. */

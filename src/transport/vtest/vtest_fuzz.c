@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Two hostile clients over socket pairs, and a renderer whose answers are late, wrong or missing. The input is a list
- * of steps; see step().
+ * of steps after a byte that says whether there is OpenGL; see step().
  */
 #include <stdlib.h>
 #include <string.h>
@@ -113,6 +113,36 @@ static void introduce(struct world *world, size_t which)
 	send_bytes(world, which, words, sizeof(words), -1);
 }
 
+/* OpenGL's version of the protocol, and a texture. */
+static void introduce_opengl(struct world *world, size_t which)
+{
+	static const uint32_t words[] = {4,
+					 PV_VTEST_CREATE_RENDERER,
+					 0x007a7566,
+					 1,
+					 PV_VTEST_PROTOCOL_VERSION,
+					 2,
+					 11,
+					 PV_VTEST_RESOURCE_CREATE2,
+					 1,
+					 2,
+					 1,
+					 2,
+					 16,
+					 16,
+					 1,
+					 1,
+					 0,
+					 0,
+					 1024,
+					 2,
+					 PV_VTEST_SUBMIT_CMD,
+					 5,
+					 6};
+
+	send_bytes(world, which, words, sizeof(words), -1);
+}
+
 static void send_fd(struct world *world, size_t which)
 {
 	int fds[2];
@@ -190,6 +220,9 @@ static void step(struct world *world, struct input *input)
 		if (renderer->nr_fences > 0)
 			fake_renderer_signal(renderer, take_u8(input) % renderer->nr_fences);
 		break;
+	case 15:
+		introduce_opengl(world, which);
+		break;
 	case 8:
 		world->reads[which] = !world->reads[which];
 		break;
@@ -215,7 +248,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    .renderer = &renderer.base, .take_listen_fd = -1, .max_client_fds = 8, .max_client_bytes = 1u << 20};
 
 	pv_log_set_sink(drop_line, NULL);
-	fake_renderer_init(&renderer);
+	if (take_u8(&input) & 1)
+		fake_renderer_init_opengl(&renderer);
+	else
+		fake_renderer_init(&renderer);
 	check(pv_loop_create(&world.loop) == PV_OK);
 	params.loop = world.loop;
 	check(pv_vtest_create(&params, &world.vtest) == PV_OK);
