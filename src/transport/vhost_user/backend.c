@@ -365,6 +365,14 @@ static enum pv_status set_vring_enable(struct pv_vhost_backend *backend, const s
 
 	ring->enable_seen = true;
 	ring->enabled = message->ring.num != 0;
+	/* Acknowledged, it takes nothing more. */
+	if (!ring->enabled && ring->running) {
+		ring->running = false;
+		return submit_and_wait(
+		    backend, message,
+		    (struct pv_transport_op){.kind = PV_TRANSPORT_OP_STOP, .queue = message->ring.index, .take_fd = -1},
+		    0);
+	}
 	return update_ring_or_refuse(backend, message, message->ring.index);
 }
 
