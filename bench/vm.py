@@ -69,6 +69,7 @@ ZINK = {"MESA_LOADER_DRIVER_OVERRIDE": "zink", "LIBGL_ALWAYS_SOFTWARE": "1"}
 SUBJECTS = [
     Subject("vfio", "ours: Venus, vfio-user", "vfio", ("--renderer=2d,venus",), stock=False, vulkan={}),
     Subject("vhost", "ours: Venus, vhost-user", "test", ("--renderer=2d,venus",), stock=False, vulkan={}),
+    Subject("vfio-virgl", "ours: VirGL, vfio-user", "vfio", ("--renderer=2d,virgl",)),
     # A CPU's Vulkan that calls itself one is refused by zink, and its swapchains need dma-bufs that the host has not.
     Subject("qemu-venus", "QEMU: Venus", "virtio-gpu-gl-pci,blob=on,hostmem=2G,venus=on", display="sdl,gl=on", gl=ZINK,
             vulkan={"MESA_VK_WSI_DEBUG": "sw"}),
@@ -417,13 +418,11 @@ class Bench:
 
 
 @contextlib.contextmanager
-def held(lock):
-    """The machine to itself, as far as others ask for the same lock."""
-    if not lock:
-        yield
-        return
-    with open(lock, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def held(locks):
+    """The machine to itself, as far as others ask for the same locks."""
+    with contextlib.ExitStack() as stack:
+        for lock in locks:
+            fcntl.flock(stack.enter_context(open(lock, "w")), fcntl.LOCK_EX)
         yield
 
 
@@ -455,7 +454,7 @@ def make_table(result):
 
 
 # Ours, whose, of the same kind.
-CONTESTS = [("vfio", "qemu-venus"), ("vhost", "qemu-venus"), ("vfio", "qemu-2d"), ("vfio", "native"), ("vfio", "native-zink")]
+CONTESTS = [("vfio", "qemu-venus"), ("vhost", "qemu-venus"), ("vfio-virgl", "qemu-virgl"), ("vfio", "qemu-2d"), ("vfio", "native"), ("vfio", "native-zink")]
 
 
 def make_ratios(result):
@@ -480,11 +479,12 @@ def check_targets(result):
         gears = median(row, "gears300")
         if gears:
             found.append((f"glxgears at 60 FPS or more, {result['titles'][row]}", gears >= 60, figures.short(gears)))
-    for column in COLUMNS:
-        if column.unit == "FPS":
-            times = ratio(result, column, "vfio", "qemu-venus")
-            if times and column.name not in ("fill", "compute"):
-                found.append((f"{column.title}: 1.3 times QEMU's Venus or more", times >= 1.3, f"{times:.2f}"))
+    for mine, theirs in (("vfio", "qemu-venus"), ("vfio-virgl", "qemu-virgl")):
+        for column in COLUMNS:
+            times = ratio(result, column, mine, theirs)
+            if times and column.unit == "FPS" and column.name not in ("fill", "compute"):
+                found.append((f"{column.title}: 1.3 times {result['titles'][theirs]} or more, {result['titles'][mine]}", times >= 1.3,
+                              f"{times:.2f}"))
     for name in ("fill", "compute"):
         column = next(column for column in COLUMNS if column.name == name)
         times = ratio(result, column, "vfio", "native")
@@ -505,7 +505,8 @@ vkcube are not held to a refresh rate. On ours OpenGL is Mesa's zink on Venus an
 an SDL window on Xvfb, its Venus needs MESA_VK_WSI_DEBUG=sw for Vulkan windows and LIBGL_ALWAYS_SOFTWARE=1 for zink. Where the processor is
 emulated (TCG), guest code (Mesa's driver, X) is the cost of all small frames; the fill-bound and compute-bound frames show the renderer.
 "The host's side" is all of QEMU but its virtual CPUs, and our process, or Xvfb. Its memory is our process's, guest memory not counted;
-QEMU's own devices have no process that could be told from the rest of QEMU."""
+QEMU's own devices have no process that could be told from the rest of QEMU. How far a native figure's extremes are apart says how much
+other work the machine had between the rounds: ratios of medians are then worth no more than that, and rows of one round are not comparable."""
 
 
 def machine_line(result):
@@ -574,11 +575,11 @@ def main():
     parser.add_argument("--add-to", type=pathlib.Path, metavar="JSON", help="complete the result of an earlier run with other rows or columns")
     parser.add_argument("--markdown", type=pathlib.Path, nargs="?", const=TOP / "docs/BENCHMARKS.md", help="write the tables there, too "
                         "(docs/BENCHMARKS.md)")
-    parser.add_argument("--lock", type=pathlib.Path, metavar="FILE", help="hold this lock while a row is measured: for a machine with "
-                        "several measurements that take turns")
+    parser.add_argument("--lock", type=pathlib.Path, metavar="FILE", action="append", default=[], help="hold this lock while a row is "
+                        "measured: for a machine with several measurements that take turns; can be given again")
     options = parser.parse_args()
-    if options.rounds < 1 or options.windows < 1:
-        parser.error("--rounds and --windows start at 1")
+    if options.rounds < (0 if options.add_to else 1) or options.windows < 1:
+        parser.error("--rounds and --windows start at 1; with --add-to no rounds only write its tables anew")
     rows = choose(parser, "row", [subject.name for subject in SUBJECTS], options.rows)
     columns = choose(parser, "column", [column.name for column in COLUMNS], options.columns)
 
@@ -598,7 +599,7 @@ def main():
     with contextlib.ExitStack() as stack:
         # QEMU's OpenGL window wants a runtime directory.
         os.environ["XDG_RUNTIME_DIR"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="pvgpu-bench-"))
-        if {"fill", "compute"} & set(columns):
+        if options.rounds and {"fill", "compute"} & set(columns):
             with held(options.lock):
                 bench.calibrate()
         for number in range(options.rounds):
@@ -606,7 +607,9 @@ def main():
     earlier = merge(bench.samples, bench.failures, options.add_to) if options.add_to else None
     bench.subjects = SUBJECTS
     result = {
-        "bench": "vm", "rounds": options.rounds, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "host": figures.host(),
+        "bench": "vm", "rounds": options.rounds or earlier["rounds"],
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()) if options.rounds else earlier["time"],
+        "host": figures.host() if options.rounds else earlier["host"],
         "versions": earlier["versions"] if earlier and not bench.guest else {
             "pvgpu": figures.first_line(str(session.BUILD / "pvgpu"), "--version"),
             "qemu": figures.first_line("qemu-system-x86_64", "--version"), "guest_kernel": bench.guest.get("kernel", "-"),
