@@ -62,17 +62,24 @@ static enum pv_status need_context(struct pv_vtest_client *client, const struct 
 	return PV_OK;
 }
 
+static bool find_capset(struct pv_renderer *renderer, uint32_t id, struct pv_capset_info *out)
+{
+	for (uint32_t i = 0; renderer->ops->capset_info(renderer, i, out); i++) {
+		if (out->id == id)
+			return true;
+	}
+	return false;
+}
+
 /* The length of such an answer counts bytes, and one too many. */
 enum pv_status pv_vtest_get_caps(struct pv_vtest_client *client, const struct pv_vtest_message *message)
 {
 	struct pv_renderer *renderer = client->vtest->renderer;
 	uint32_t id = message->handler->command == PV_VTEST_GET_CAPS2 ? CAPSET_GL2 : CAPSET_GL;
-	struct pv_capset_info info = {0};
+	struct pv_capset_info info;
 	uint8_t *reply;
 
-	for (uint32_t i = 0; renderer->ops->capset_info(renderer, i, &info) && info.id != id; i++)
-		;
-	if (info.id != id)
+	if (!find_capset(renderer, id, &info))
 		return FAULT(client, message, "there is no OpenGL here");
 	const uint32_t header[2] = {info.max_size_bytes + 1, id};
 	size_t len = info.max_size_bytes;
