@@ -21,8 +21,9 @@ RESIZING_TESTS = ("test_resize", "test_two_heads")
 def pytest_generate_tests(metafunc):
     if "guest" in metafunc.fixturenames:
         names = os.environ.get("PVGPU_FRONT_ENDS", f"{DEFAULT} {WITH_WINDOWS} {WITH_VULKAN} {WITH_OPENGL}").split()
-        for module, its_own in (("test_guest_vulkan", f"{WITH_VULKAN} {AS_ON_A_GPU}"), ("test_guest_opengl", WITH_OPENGL)):
-            is_it = metafunc.module.__name__.endswith(module)
+        for modules, its_own in ((("test_guest_vulkan", "test_guest_soak"), f"{WITH_VULKAN} {AS_ON_A_GPU}"),
+                                 (("test_guest_opengl",), WITH_OPENGL)):
+            is_it = metafunc.module.__name__.endswith(modules)
             names = [name for name in names if (name in its_own.split()) == is_it]
         # Only the control socket or a window can ask for another size.
         with_windows = WITH_WINDOWS.split()
