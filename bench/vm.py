@@ -512,7 +512,8 @@ other work the machine had between the rounds: ratios of medians are then worth 
 def machine_line(result):
     host, versions = result["host"], result["versions"]
     return (f"{host['cpus']} x {host['cpu']}, {versions['accelerator']}, {versions['qemu']}, host Mesa {versions['host_mesa']}, guest Linux "
-            f"{versions['guest_kernel']} with Mesa {versions['guest_mesa']}, {versions['pvgpu']}, {result['time'][:10]}")
+            f"{versions['guest_kernel']} with Mesa {versions['guest_mesa']}, {versions['pvgpu']}, {result['time'][:10]}; "
+            f"load of the machine before it began: {host.get('load_at_start', float('nan')):.1f}")
 
 
 def write_markdown(path, result):
@@ -597,6 +598,7 @@ def main():
             say(f"left out: {subject.title}: this QEMU has no {subject.qemu_device}")
             subjects.remove(subject)
     with contextlib.ExitStack() as stack:
+        load_at_start = os.getloadavg()[0]
         # QEMU's OpenGL window wants a runtime directory.
         os.environ["XDG_RUNTIME_DIR"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="pvgpu-bench-"))
         if options.rounds and {"fill", "compute"} & set(columns):
@@ -609,7 +611,7 @@ def main():
     result = {
         "bench": "vm", "rounds": options.rounds or earlier["rounds"],
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()) if options.rounds else earlier["time"],
-        "host": figures.host() if options.rounds else earlier["host"],
+        "host": {**figures.host(), "load_at_start": load_at_start} if options.rounds else earlier["host"],
         "versions": earlier["versions"] if earlier and not bench.guest else {
             "pvgpu": figures.first_line(str(session.BUILD / "pvgpu"), "--version"),
             "qemu": figures.first_line("qemu-system-x86_64", "--version"), "guest_kernel": bench.guest.get("kernel", "-"),
