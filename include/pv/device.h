@@ -64,6 +64,12 @@ struct pv_device_params {
 	bool emulate_portability;
 	/* For tests: have the guest place mappable memory in the window first, as it must for a GPU, which pins it. */
 	bool use_guest_vram;
+	/*
+	 * A program that draws in a process of its own (pv/worker.h): this one then loads no GPU driver, and a driver
+	 * that crashes takes the contexts of the guest's programs with it but nothing else. Another one is started
+	 * then. `pvgpu` is such a program; or a path of your own. NULL: all is drawn in this process.
+	 */
+	const char *PV_NULLABLE worker_program;
 };
 
 /* As large as seems right for this host, a power of two; none if no renderer would use it. */

@@ -18,7 +18,7 @@ struct cli_command {
 };
 
 extern const struct cli_command cli_vhost_user, cli_vfio_user, cli_status, cli_screenshot, cli_resize, cli_vtest,
-    cli_devices, cli_run;
+    cli_devices, cli_run, cli_worker;
 
 /* "pvgpu: error: TEXT", then "pvgpu: error: HINT" unless NULL. */
 void cli_error(const char *hint, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

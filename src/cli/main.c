@@ -33,8 +33,9 @@ static const char overview[] =
     "  pvgpu status\n"
     "  pvgpu screenshot -o now.png\n";
 
-static const struct cli_command *const commands[] = {&cli_run,     &cli_vhost_user, &cli_vfio_user,  &cli_vtest,
-						     &cli_devices, &cli_status,     &cli_screenshot, &cli_resize};
+static const struct cli_command *const commands[] = {&cli_run,        &cli_vhost_user, &cli_vfio_user,
+						     &cli_vtest,      &cli_devices,    &cli_status,
+						     &cli_screenshot, &cli_resize,     &cli_worker};
 
 void cli_error(const char *hint, const char *fmt, ...)
 {

@@ -18,6 +18,11 @@ char *run_own_program(void)
 	return real;
 }
 
+char *cli_worker_program(void)
+{
+	return run_own_program();
+}
+
 bool run_can_accelerate(const struct run_qemu *qemu, enum run_accelerator *out, const char **why)
 {
 	int supported = 0;

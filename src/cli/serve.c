@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "cli/heap.h"
+#include "cli/run.h"
 #include "cli/socket.h"
 #include "pv/control.h"
 #include "pv/log.h"
@@ -33,7 +34,7 @@ struct options {
 	struct pv_device_output outputs[PV_DEVICE_MAX_OUTPUTS];
 	const char *png_path;
 	const char *renderers, *vulkan_device;
-	bool emulate_portability, use_guest_vram;
+	bool emulate_portability, use_guest_vram, in_process;
 	uint64_t window_bytes, max_host_bytes;
 	const char *control; /* NULL: by name */
 	const char *name;
@@ -127,6 +128,9 @@ static int take_option(const struct cli_command *command, const struct cli_serve
 		return CLI_OK;
 	case CLI_SERVE_GUEST_VRAM:
 		options->use_guest_vram = true;
+		return CLI_OK;
+	case CLI_SERVE_IN_PROCESS:
+		options->in_process = true;
 		return CLI_OK;
 	case CLI_SERVE_WINDOW:
 		if (!cli_parse_bytes(value, &options->window_bytes) || options->window_bytes % (2u << 20) ||
@@ -390,8 +394,12 @@ static int start_device(struct service *service)
 	    .emulate_portability = options->emulate_portability,
 	    .use_guest_vram = options->use_guest_vram,
 	};
-	enum pv_status status = pv_device_create(&params, &service->device);
+	char *program = options->in_process ? NULL : cli_worker_program();
+	enum pv_status status;
 
+	params.worker_program = program;
+	status = pv_device_create(&params, &service->device);
+	free(program);
 	if (status == PV_OK)
 		return CLI_OK;
 	cli_error(NULL, "the device cannot be made: %s", pv_status_string(status));
@@ -505,8 +513,10 @@ int cli_serve(const struct cli_command *command, const struct cli_serve_kind *ki
 	snprintf(options.pid_name, sizeof(options.pid_name), "%ld", (long)getpid());
 	pv_log_set_level(options.log_level);
 	cli_raise_descriptor_limit();
-	if (options.renderers && strstr(options.renderers, "venus"))
+	if (options.in_process && options.renderers && strstr(options.renderers, "venus")) {
+		cli_not_our_own_guest();
 		cli_keep_heap();
+	}
 	if (!prepare_wake())
 		return CLI_FAILED;
 	code = start(command, &service);

@@ -200,7 +200,7 @@ static void create_parts(void *user)
 
 	call->renderers.loop = device->loop;
 	call->renderers.window_bytes = &call->gpu.window_bytes;
-	call->status = pv_device_renderer_create(&call->renderers, &call->gpu.take_renderer, &device->vulkan);
+	call->status = pv_device_renderer_create(&call->renderers, &call->gpu.take_renderer, &device->host);
 	if (call->status == PV_OK)
 		call->status = pv_gpu_create(&call->gpu, &device->gpu);
 	if (call->status == PV_OK)
@@ -221,7 +221,7 @@ static void destroy_parts(void *user)
 		pv_gpu_destroy(device->gpu);
 	/* A doorbell that is still posted finds this. */
 	device->gpu = NULL;
-	pv_device_vulkan_destroy(device->vulkan);
+	pv_device_host_finish(&device->host);
 }
 
 static bool to_output(const struct pv_device_output *from, struct pv_output *to)
@@ -261,6 +261,7 @@ static enum pv_status read_params(const struct pv_device_params *from, struct cr
 	    .vulkan_device = params.vulkan_device,
 	    .emulate_portability = params.emulate_portability,
 	    .use_guest_vram = params.use_guest_vram,
+	    .worker_program = params.worker_program,
 	};
 	call->png_path = params.png_path;
 	for (uint32_t i = 0; i < params.nr_outputs; i++) {

@@ -39,10 +39,10 @@ struct pv_device {
 
 	/* Owned by the device thread. */
 	struct pv_gpu *gpu;
-	struct pv_device_vulkan *vulkan; /* outlives the core; NULL: not in use */
-	struct pv_display *png;          /* in the core's list */
-	struct pv_display *meter;        /* in the core's list */
-	struct pv_display *console;      /* the VMM's, in the core's list; or NULL */
+	struct pv_device_host host; /* outlives the core */
+	struct pv_display *png;     /* in the core's list */
+	struct pv_display *meter;   /* in the core's list */
+	struct pv_display *console; /* the VMM's, in the core's list; or NULL */
 	struct pv_device_view *views;
 	enum pv_device_owner owner;
 	struct pv_device_owner_ops owner_ops;

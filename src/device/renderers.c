@@ -8,6 +8,7 @@
 #include "mux/mux.h"
 #include "pv/device.h"
 #include "render2d/render2d.h"
+#include "worker/client.h"
 
 #define MODULE "device"
 
@@ -70,13 +71,49 @@ static enum pv_status create_venus(const struct pv_device_renderer_params *param
 	return status;
 }
 
+/* Those that use drivers, in this process or in a worker. `chosen`: all must be had. */
+static enum pv_status create_3d(const struct pv_device_renderer_params *params, bool chosen,
+				struct pv_device_renderer_names names, struct pv_renderer **children, size_t *count,
+				struct pv_device_host *host)
+{
+	enum pv_status status = PV_OK;
+
+	if (params->worker_program && (names.venus || names.virgl)) {
+		status = pv_device_worker_create(params, &children[0], &host->worker);
+		*count = status == PV_OK;
+		return status == PV_ERR_UNSUPPORTED && !chosen ? PV_OK : status;
+	}
+	if (names.venus) {
+		status = create_venus(params, chosen, &children[*count], &host->vulkan);
+		if (status == PV_OK)
+			(*count)++;
+		else if (status == PV_ERR_UNSUPPORTED && !chosen)
+			status = PV_OK;
+	}
+	if (status == PV_OK && names.virgl) {
+		status = pv_device_opengl_create(params->loop, &children[*count]);
+		*count += status == PV_OK;
+	}
+	return status;
+}
+
+static bool has_vulkan(const struct pv_device_host *host)
+{
+	struct pv_worker_client_status worker;
+
+	if (!host->worker)
+		return host->vulkan != NULL;
+	pv_device_worker_status(host->worker, &worker);
+	return worker.device[0] != '\0';
+}
+
 enum pv_status pv_device_renderer_create(const struct pv_device_renderer_params *params, struct pv_renderer **out,
-					 struct pv_device_vulkan **out_vulkan)
+					 struct pv_device_host *out_host)
 {
 	bool chosen = params->names != NULL;
 	struct pv_device_renderer_names names = {.venus = *params->window_bytes != 0};
 	struct pv_renderer *plain = NULL, *children[2];
-	struct pv_device_vulkan *vulkan = NULL;
+	struct pv_device_host host = {0};
 	enum pv_status status;
 	size_t count = 0;
 
@@ -87,38 +124,33 @@ enum pv_status pv_device_renderer_create(const struct pv_device_renderer_params 
 		return PV_ERR_ARGUMENT;
 	}
 	status = pv_render2d_create(&plain);
-	if (status == PV_OK && names.venus) {
-		status = create_venus(params, chosen, &children[count], &vulkan);
-		if (status == PV_OK)
-			count++;
-		else if (status == PV_ERR_UNSUPPORTED && !chosen)
-			status = PV_OK;
+	if (status == PV_OK)
+		status = create_3d(params, chosen, names, children, &count, &host);
+	if (status != PV_OK) {
+		while (count > 0)
+			pv_renderer_destroy(children[--count]);
+		pv_renderer_destroy(plain);
+		pv_device_host_finish(&host);
+		return status;
 	}
-	if (status == PV_OK && names.virgl) {
-		status = pv_device_opengl_create(params->loop, &children[count]);
-		if (status == PV_OK)
-			count++;
-	}
-	if (status != PV_OK)
-		goto fail;
 	if (*params->window_bytes == PV_DEVICE_WINDOW_AUTO)
-		*params->window_bytes = vulkan ? usual_window_bytes() : 0;
+		*params->window_bytes = has_vulkan(&host) ? usual_window_bytes() : 0;
 	if (count == 0) {
 		*out = plain;
 	} else {
 		status = pv_mux_create(plain, children, count, out);
 		if (status != PV_OK) {
-			pv_device_vulkan_destroy(vulkan);
+			pv_device_host_finish(&host);
 			return status;
 		}
 	}
-	*out_vulkan = vulkan;
+	*out_host = host;
 	return PV_OK;
+}
 
-fail:
-	while (count > 0)
-		pv_renderer_destroy(children[--count]);
-	pv_renderer_destroy(plain);
-	pv_device_vulkan_destroy(vulkan);
-	return status;
+void pv_device_host_finish(struct pv_device_host *host)
+{
+	pv_device_vulkan_destroy(host->vulkan);
+	pv_device_worker_destroy(host->worker);
+	*host = (struct pv_device_host){0};
 }

@@ -6,6 +6,8 @@
 #include "gpu/renderer.h"
 
 struct pv_loop;
+struct pv_device_worker;
+struct pv_worker_client_status;
 /* The host's Vulkan, as Venus uses it. */
 struct pv_device_vulkan;
 
@@ -15,6 +17,8 @@ struct pv_device_renderer_params {
 	const char *vulkan_device;
 	bool emulate_portability, use_guest_vram;
 	uint64_t *window_bytes; /* PV_DEVICE_WINDOW_AUTO is replaced */
+	/* A program whose process has those that use drivers; NULL: this process. */
+	const char *worker_program;
 };
 
 struct pv_device_renderer_names {
@@ -23,9 +27,25 @@ struct pv_device_renderer_names {
 /* "2d,venus". PV_ERR_ARGUMENT: there is no such renderer (logged). */
 PV_MUST_USE enum pv_status pv_device_renderer_names(const char *text, struct pv_device_renderer_names *out);
 
-/* One renderer for all of them. *out_vulkan (NULL: none) must outlive it. */
+/* What is needed for as long as the renderer lives; {0}: nothing. */
+struct pv_device_host {
+	struct pv_device_vulkan *vulkan; /* NULL: not in this process */
+	struct pv_device_worker *worker; /* NULL: none */
+};
+
+/* One renderer for all of them. */
 PV_MUST_USE enum pv_status pv_device_renderer_create(const struct pv_device_renderer_params *params,
-						     struct pv_renderer **out, struct pv_device_vulkan **out_vulkan);
+						     struct pv_renderer **out, struct pv_device_host *out_host);
+/* After the renderer. */
+void pv_device_host_finish(struct pv_device_host *host);
+
+/* worker.c: those of `names` (NULL: what there is) in a process of their own. As pv_worker_client_create(). */
+PV_MUST_USE enum pv_status pv_device_worker_create(const struct pv_device_renderer_params *params,
+						   struct pv_renderer **out, struct pv_device_worker **out_worker);
+/* After the renderer. NULL is fine. */
+void pv_device_worker_destroy(struct pv_device_worker *worker);
+/* While the renderer lives. */
+void pv_device_worker_status(const struct pv_device_worker *worker, struct pv_worker_client_status *out);
 
 /* vulkan_*.c: the Venus renderer. PV_ERR_UNSUPPORTED: this host or build has none; *out_why (static) says why. */
 PV_MUST_USE enum pv_status pv_device_vulkan_create(const struct pv_device_renderer_params *params,

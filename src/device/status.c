@@ -10,6 +10,7 @@
 #include "device/version.h"
 #include "gpu/protocol.h"
 #include "pv/device.h"
+#include "worker/client.h"
 
 #define MAX_CONTEXTS 256
 
@@ -27,7 +28,24 @@ struct state {
 	enum pv_device_owner owner;
 	const char *server;
 	struct pv_transport_stats transport;
+	const char *vulkan_device, *vulkan_driver; /* immutable; empty: none */
+	bool has_worker;
+	struct pv_worker_client_status worker;
 };
+
+static void gather_3d(struct state *state, const struct pv_device_host *host)
+{
+	state->vulkan_device = state->vulkan_driver = "";
+	state->has_worker = host->worker != NULL;
+	if (host->worker) {
+		pv_device_worker_status(host->worker, &state->worker);
+		state->vulkan_device = state->worker.device;
+		state->vulkan_driver = state->worker.driver;
+	} else if (host->vulkan) {
+		state->vulkan_device = pv_device_vulkan_device(host->vulkan);
+		state->vulkan_driver = pv_device_vulkan_driver(host->vulkan);
+	}
+}
 
 static void gather(void *user)
 {
@@ -45,6 +63,7 @@ static void gather(void *user)
 		state->frames_per_second[i] = pv_meter_frames_per_second(device->meter, i, now_ns);
 	}
 	state->cursor = pv_meter_cursor(device->meter);
+	gather_3d(state, &device->host);
 	state->has_console = device->console != NULL;
 	state->owner = device->owner;
 	state->server = device->server.kind;
@@ -238,14 +257,19 @@ static const char *capset_name(uint32_t id)
 
 static void add_3d(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct state *state)
 {
-	const struct pv_device_vulkan *vulkan = state->device->vulkan; /* immutable */
 	yyjson_mut_val *list;
 
-	if (vulkan) {
+	if (state->vulkan_device[0]) {
 		yyjson_mut_val *entry = yyjson_mut_obj_add_obj(doc, root, "vulkan");
 
-		yyjson_mut_obj_add_str(doc, entry, "device", pv_device_vulkan_device(vulkan));
-		yyjson_mut_obj_add_str(doc, entry, "driver", pv_device_vulkan_driver(vulkan));
+		yyjson_mut_obj_add_str(doc, entry, "device", state->vulkan_device);
+		yyjson_mut_obj_add_str(doc, entry, "driver", state->vulkan_driver);
+	}
+	if (state->has_worker) {
+		yyjson_mut_val *entry = yyjson_mut_obj_add_obj(doc, root, "worker");
+
+		yyjson_mut_obj_add_uint(doc, entry, "pid", (uint64_t)state->worker.pid);
+		yyjson_mut_obj_add_uint(doc, entry, "restarts", state->worker.restarts);
 	}
 	list = yyjson_mut_obj_add_arr(doc, root, "contexts");
 	for (size_t i = 0; i < state->nr_contexts; i++) {

@@ -357,6 +357,8 @@ static void run_queue(struct pv_gpu *gpu, uint32_t index)
 		queue->busy = false;
 		if (queue->completed)
 			publish(gpu, queue);
+		else
+			gpu->renderer->ops->finish_batch(gpu->renderer);
 	} while (in_time && pv_virtq_enable_doorbell(&queue->virtq));
 
 	if (!in_time)

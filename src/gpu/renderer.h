@@ -78,6 +78,11 @@ struct pv_capset_info {
 struct pv_renderer_events {
 	void (*op_done)(void *user, uint64_t op_id, enum pv_status status);
 	void (*fence_signalled)(void *user, uint64_t fence_id);
+	/*
+	 * Optional, for renderers in a process of their own: should that die, `bits` are to be set in the 32-bit word
+	 * at `offset_bytes` of a host blob, where the guest looks.
+	 */
+	void (*last_word)(void *user, uint32_t resource_id, uint64_t offset_bytes, uint32_t bits);
 	void *user;
 };
 
@@ -118,8 +123,9 @@ struct pv_renderer_ops {
 	 */
 	void (*create_fence)(struct pv_renderer *renderer, uint64_t fence_id, uint32_t ctx_id, uint32_t ring_idx);
 	/*
-	 * Before the answers of a batch are published: what was put off although its op returned PV_OK, and reads guest
-	 * memory or can be noticed by the guest in another way, happens now.
+	 * At the end of a batch, before its answers (if there are some already) are published: what was put off
+	 * although its op returned PV_OK, and reads guest memory or can be noticed by the guest in another way, happens
+	 * now.
 	 */
 	void (*finish_batch)(struct pv_renderer *renderer);
 	/* The guest's driver is gone: every resource has been destroyed; pending ops and fences are forgotten. */

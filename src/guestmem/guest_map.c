@@ -2,6 +2,7 @@
 #include "guestmem/guest_map.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/socket.h"
 #include "guestmem/fault_guard.h"
 
 struct pv_guest_file {
@@ -20,6 +22,7 @@ struct pv_guest_file {
 	uint64_t size_bytes;
 	void *mapping;
 	struct pv_fault_guard *guard;
+	int fd; /* our own, for other processes */
 };
 
 struct pv_guest_region {
@@ -29,6 +32,7 @@ struct pv_guest_region {
 	void *mapping;                        /* ours to unmap; NULL for an embedder's memory */
 	size_t mapping_size;
 	struct pv_fault_guard *guard;
+	int fd; /* with `mapping`: our own, for other processes */
 };
 
 struct entry {
@@ -59,6 +63,7 @@ enum pv_status pv_guest_file_create(int fd, struct pv_guest_file **out)
 	*file = (struct pv_guest_file){
 	    .device = info.st_dev, .inode = info.st_ino, .size_bytes = (uint64_t)info.st_size, .mapping = MAP_FAILED};
 	atomic_init(&file->refs, 1);
+	file->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	file->mapping = mmap(NULL, file->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (file->mapping == MAP_FAILED) {
 		pv_log(PV_LOG_ERROR, "guestmem", "cannot map a file of %llu bytes: %s",
@@ -89,6 +94,7 @@ void pv_guest_file_unref(struct pv_guest_file *file)
 	pv_fault_guard_remove(file->guard);
 	if (file->mapping != MAP_FAILED)
 		munmap(file->mapping, file->size_bytes);
+	pv_fd_close(&file->fd);
 	free(file);
 }
 
@@ -154,6 +160,7 @@ static enum pv_status map_file(struct pv_guest_region *region)
 	region->mapping = mapping;
 	region->mapping_size = size;
 	region->memory = (uint8_t *)mapping + (p->fd_offset - start);
+	region->fd = fcntl(p->fd, F_DUPFD_CLOEXEC, 0);
 	region->guard = pv_fault_guard_add(mapping, size);
 	if (!region->guard) {
 		pv_log(PV_LOG_ERROR, "guestmem", "too many memory regions in this process");
@@ -179,6 +186,7 @@ enum pv_status pv_guest_region_create(const struct pv_guest_region_params *param
 		return PV_ERR_NO_MEMORY;
 	atomic_init(&region->refs, 1);
 	region->params = *params;
+	region->fd = -1;
 	if (params->fd >= 0)
 		region->params.file = NULL;
 	region->memory = params->memory;
@@ -214,6 +222,7 @@ void pv_guest_region_unref(struct pv_guest_region *region)
 	if (region->mapping)
 		munmap(region->mapping, region->mapping_size);
 	pv_guest_file_unref(region->params.file);
+	pv_fd_close(&region->fd);
 	free(region);
 }
 
@@ -275,6 +284,48 @@ void pv_guest_map_unref(struct pv_guest_map *map)
 	for (size_t i = 0; i < map->n; i++)
 		pv_guest_region_unref(map->entries[i].region);
 	free(map);
+}
+
+/* Which of the files it is; a new one is added. False: there are too many. */
+static bool find_file(int fd, int *fds, size_t *nr_files, size_t max, uint64_t *out)
+{
+	struct stat info, other;
+
+	if (fd < 0 || fstat(fd, &info) < 0)
+		return false;
+	for (size_t i = 0; i < *nr_files; i++) {
+		if (fstat(fds[i], &other) == 0 && info.st_dev == other.st_dev && info.st_ino == other.st_ino) {
+			*out = i;
+			return true;
+		}
+	}
+	if (*nr_files == max)
+		return false;
+	fds[*nr_files] = fd;
+	*out = (*nr_files)++;
+	return true;
+}
+
+size_t pv_guest_map_parts(const struct pv_guest_map *map, struct pv_guest_part parts[PV_GUEST_MAX_REGIONS], int *fds,
+			  size_t *nr_files)
+{
+	size_t max = *nr_files, n = 0;
+
+	*nr_files = 0;
+	for (size_t i = 0; map && i < map->n; i++) {
+		const struct pv_guest_region *region = map->entries[i].region;
+		const struct pv_guest_region_params *p = &region->params;
+		int fd = p->file ? p->file->fd : region->fd;
+
+		parts[n] = (struct pv_guest_part){p->guest_addr, p->size_bytes, p->fd_offset, 0};
+		if (find_file(fd, fds, nr_files, max, &parts[n].file))
+			n++;
+		else
+			PV_LOG_LIMITED(PV_LOG_ERROR, "guestmem",
+				       "%llu bytes of guest memory at 0x%llx cannot be shared with another process",
+				       (unsigned long long)p->size_bytes, (unsigned long long)p->guest_addr);
+	}
+	return n;
 }
 
 /* The entry that holds `addr`, or NULL. */

@@ -71,6 +71,19 @@ bool pv_guest_map_from_user(const struct pv_guest_map *map, uint64_t user_addr, 
 /* False once the file behind any region was cut short. */
 bool pv_guest_map_is_intact(const struct pv_guest_map *map);
 
+/* A region, for another process: a range of a file. */
+struct pv_guest_part {
+	uint64_t guest_addr, size_bytes, offset_bytes;
+	uint64_t file; /* which */
+};
+/*
+ * All regions that are a file's, and the files, each once; `fds` are borrowed from the map. Returns how many parts,
+ * *nr_files: room at `fds` in, files out. What is no file, or of one too many, is left out, with a line in the log.
+ * `map` may be NULL.
+ */
+size_t pv_guest_map_parts(const struct pv_guest_map *map, struct pv_guest_part parts[PV_GUEST_MAX_REGIONS], int *fds,
+			  size_t *nr_files);
+
 /*
  * Copies [offset, offset + len) of the byte sequence that the spans form. PV_ERR_GUEST: the sequence is shorter, or
  * part of it is in no region; bytes before that part may have been copied.

@@ -55,6 +55,14 @@ static void fence_signalled(void *user, uint64_t fence_id)
 	mux->base.events.fence_signalled(mux->base.events.user, fence_id);
 }
 
+static void last_word(void *user, uint32_t resource_id, uint64_t offset_bytes, uint32_t bits)
+{
+	struct mux *mux = user;
+
+	if (mux->base.events.last_word)
+		mux->base.events.last_word(mux->base.events.user, resource_id, offset_bytes, bits);
+}
+
 static void destroy(struct pv_renderer *renderer)
 {
 	struct mux *mux = to_mux(renderer);
@@ -385,8 +393,8 @@ static const struct pv_renderer_ops mux_opengl_ops = {
 
 static void adopt(struct mux *mux, struct pv_renderer *child)
 {
-	child->events =
-	    (struct pv_renderer_events){.op_done = op_done, .fence_signalled = fence_signalled, .user = mux};
+	child->events = (struct pv_renderer_events){
+	    .op_done = op_done, .fence_signalled = fence_signalled, .last_word = last_word, .user = mux};
 	if (!mux->opengl && child->ops->transfer_3d)
 		mux->opengl = child;
 }

@@ -32,6 +32,7 @@ enum pv_status pv_venus_context_create(const struct pv_venus_context_params *par
 	(void)snprintf(context->name, sizeof(context->name), "%s", params->name);
 	context->execute = params->execute;
 	context->mailbox = params->mailbox;
+	context->renderer = params->renderer;
 	context->monitor = params->monitor;
 	pv_mutex_init(&context->resources_lock);
 	pv_mutex_init(&context->rings_lock);

@@ -16,6 +16,7 @@
 #include "venus/object.h"
 #include "venus/resource.h"
 
+struct pv_renderer;
 struct pv_venus_control;
 struct pv_venus_device;
 struct pv_venus_host_device;
@@ -56,8 +57,9 @@ struct pv_venus_context {
 	char name[65];
 	/* Executes one command: pv_venus_execute(), or a test's own. */
 	void (*execute)(struct pv_venus_decoder *decoder);
-	struct pv_venus_mailbox *mailbox; /* to the device thread; outlives the context */
-	struct pv_venus_monitor *monitor; /* outlives the context */
+	struct pv_venus_mailbox *mailbox;   /* to the device thread; outlives the context */
+	const struct pv_renderer *renderer; /* for its events; outlives the context. NULL: none */
+	struct pv_venus_monitor *monitor;   /* outlives the context */
 
 	/* ---- context.c: any thread ---- */
 	/* Set once and for ever when a stream cannot be trusted any more, or the context is given up. */
@@ -84,6 +86,7 @@ struct pv_venus_context_params {
 	void (*execute)(struct pv_venus_decoder *decoder);
 	struct pv_venus_mailbox *mailbox;
 	struct pv_venus_monitor *monitor;
+	const struct pv_renderer *renderer;
 };
 PV_MUST_USE enum pv_status pv_venus_context_create(const struct pv_venus_context_params *params,
 						   struct pv_venus_context **out);

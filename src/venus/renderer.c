@@ -181,6 +181,7 @@ static enum pv_status context_create(struct pv_renderer *renderer, uint64_t op_i
 	    .execute = venus->execute,
 	    .mailbox = &venus->mailbox,
 	    .monitor = venus->monitor,
+	    .renderer = &venus->base,
 	};
 	struct client *client;
 	enum pv_status status;

@@ -29,6 +29,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/thread.h"
+#include "gpu/renderer.h"
 #include "venus/control.h"
 #include "venus/renderer.h"
 
@@ -380,6 +381,14 @@ static bool start(struct pv_venus_decoder *d, struct pv_venus_ring *ring, uint64
 	return true;
 }
 
+/* The ring outlives us if we die: it is in the guest's memory. */
+static void leave_last_word(const struct pv_renderer *renderer, const VkRingCreateInfoMESA *info)
+{
+	if (renderer && renderer->events.last_word)
+		renderer->events.last_word(renderer->events.user, info->resourceId, info->offset + info->statusOffset,
+					   PV_VENUS_RING_FATAL);
+}
+
 void pv_venus_ring_create(struct pv_venus_decoder *d, uint64_t id, const VkRingCreateInfoMESA *info)
 {
 	struct pv_venus_context *context = d->context;
@@ -436,6 +445,8 @@ void pv_venus_ring_create(struct pv_venus_decoder *d, uint64_t id, const VkRingC
 		pv_venus_fail(d, "VkRingCreateInfoMESA.statusOffset", "the ring's status is not 0", 0);
 	if (d->failed || !start(d, ring, period_ns))
 		free_ring(ring);
+	else
+		leave_last_word(context->renderer, info);
 }
 
 struct pv_venus_ring *pv_venus_ring_find(struct pv_venus_context *context, uint64_t id)
