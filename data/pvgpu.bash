@@ -69,7 +69,7 @@ _pvgpu() {
             --max-host-memory= --log-level= --help'
         ;;
     vhost-user)
-        words='--socket-path= --fd= --print-capabilities --virgl --renderer= --device= --renderer-in-process --emulate-portability --guest-vram --outputs= --size= --display= --window= --max-host-memory=
+        words='--socket-path= --fd= --print-capabilities --virgl --renderer= --device= --renderer-process --emulate-portability --guest-vram --outputs= --size= --display= --window= --max-host-memory=
             --control= --name= --keep-listening --log-level= --help'
         ;;
     vfio-user)

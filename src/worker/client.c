@@ -521,10 +521,12 @@ static const char *take_capset(struct client *client, const struct pv_worker_mes
 	    head.info.max_size_bytes > PV_WORKER_MAX_CAPSET_BYTES || head.info.max_version >= PV_WORKER_MAX_VERSIONS)
 		return "an impossible capability set";
 	if (client->known) {
-		/* The guest's driver has read them. */
+		/*
+		 * The guest's driver has read them, and they stay. What they say may differ (VirGL's are not the same
+		 * bytes in two processes); what they are may not.
+		 */
 		if (client->nr_confirmed == client->nr_capsets || known->info.id != head.info.id ||
-		    known->version != head.version || known->len_bytes != head.len_bytes ||
-		    memcmp(known->bytes, guess->bytes, head.len_bytes) != 0)
+		    known->version != head.version || known->len_bytes != head.len_bytes)
 			return "its renderers are no longer those that the guest knows";
 	} else {
 		*known = (struct capset){.info = head.info, .version = head.version, .len_bytes = head.len_bytes};

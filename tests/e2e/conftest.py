@@ -15,14 +15,15 @@ WITH_VULKAN = "venus venus-vfio"
 # Only where asked for: it takes a guest with Mesa 26.2, see PVGPU_GUEST_DRIVER in rig/session.py.
 AS_ON_A_GPU = "venus-vram"
 WITH_OPENGL = "virgl virgl-vfio virgl-7.2"
+WITH_WORKER = "venus-worker venus-worker-vfio virgl-worker"
 RESIZING_TESTS = ("test_resize", "test_two_heads")
 
 
 def pytest_generate_tests(metafunc):
     if "guest" in metafunc.fixturenames:
-        names = os.environ.get("PVGPU_FRONT_ENDS", f"{DEFAULT} {WITH_WINDOWS} {WITH_VULKAN} {WITH_OPENGL}").split()
+        names = os.environ.get("PVGPU_FRONT_ENDS", f"{DEFAULT} {WITH_WINDOWS} {WITH_VULKAN} {WITH_OPENGL} {WITH_WORKER}").split()
         for modules, its_own in ((("test_guest_vulkan", "test_guest_soak"), f"{WITH_VULKAN} {AS_ON_A_GPU}"),
-                                 (("test_guest_opengl",), WITH_OPENGL)):
+                                 (("test_guest_opengl",), WITH_OPENGL), (("test_guest_worker",), WITH_WORKER)):
             is_it = metafunc.module.__name__.endswith(modules)
             names = [name for name in names if (name in its_own.split()) == is_it]
         # Only the control socket or a window can ask for another size.

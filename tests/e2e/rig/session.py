@@ -73,6 +73,9 @@ FRONT_ENDS = {front_end.name: front_end for front_end in (
     FrontEnd("virgl", "vhost-user-gpu-pci", arguments=("--virgl",)),
     FrontEnd("virgl-7.2", "vhost-user-gpu-pci", qemu="7.2", arguments=("--virgl",)),
     FrontEnd("virgl-vfio", "vfio-user-pci", console=False, arguments=("--renderer=2d,virgl", "--window=0")),
+    FrontEnd("venus-worker", "vhost-user-test-device-pci", console=False, arguments=("--renderer=2d,venus", "--renderer-process")),
+    FrontEnd("venus-worker-vfio", "vfio-user-pci", console=False, arguments=("--renderer=2d,venus", "--renderer-process")),
+    FrontEnd("virgl-worker", "vhost-user-gpu-pci", arguments=("--virgl", "--renderer-process")),
     FrontEnd("vga", "vhost-user-vga"),
     FrontEnd("gpu-7.2", "vhost-user-gpu-pci", qemu="7.2"),
     # Guests of their own for changes of size: QEMU's other displays leave these consoles alone.

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""Renderers in a process of their own (--renderer-process) that dies: the guest and QEMU live on."""
+
+import os
+import re
+import signal
+
+from rig import session
+
+
+def start_x(guest):
+    if guest.run("xdpyinfo >/dev/null 2>&1").returncode:
+        guest.vm.start_x()
+
+
+def draws(guest):
+    """A program of 3D is on the screen, and moves."""
+    start_x(guest)
+    running = guest.start("glxgears" if "virgl" in guest.front_end.name else "vkcube", 600)
+    assert session.wait_until(lambda: guest.screenshot().crop(100, 100, 200, 200).colours() > 5, 90, 0.5), "nothing drawn"
+    first = guest.screenshot()
+    assert session.wait_until(lambda: guest.screenshot().rgb != first.rgb, 20, 0.2), "it stands still"
+    return running
+
+
+def kill_worker(guest):
+    before = guest.device.status()["worker"]
+    os.kill(before["pid"], signal.SIGKILL)
+
+    def is_back():
+        now = guest.device.status()["worker"]
+        return now["restarts"] > before["restarts"] and now["pid"]
+    assert session.wait_until(is_back, 20, 0.2)
+
+
+def test_the_device_loads_no_driver(ours):
+    """Nor anything that compiles shaders."""
+    pid = ours.device.process.pid
+    with open(f"/proc/{pid}/maps", encoding="utf-8") as maps:
+        loaded = set(re.findall(r"\S*(?:LLVM|lvp|gallium|dri)\S*[.]so\S*", maps.read()))
+    assert not loaded
+
+
+def test_killed_in_the_middle_of_work(ours):
+    running = draws(ours)
+    kill_worker(ours)
+    # Mesa ends a process whose ring says that it is lost, X among them; with OpenGL nobody tells it.
+    ours.run("pkill -9 vkcube; pkill -9 glxgears; pkill -9 Xorg; rm -f /run/x-pid", 60)
+    del running
+    assert session.wait_until(lambda: not ours.device.status()["contexts"], 60, 0.5), ours.device.status()["contexts"]
+    assert session.wait_until(lambda: ours.device.status()["memory"]["window_used_bytes"] == 0, 20, 0.5)
+    draws(ours).stop()
+
+
+def test_killed_with_nobody_there(ours):
+    ours.run("pkill -9 Xorg; rm -f /run/x-pid", 60)
+    assert session.wait_until(lambda: not ours.device.status()["contexts"], 60, 0.5)
+    kill_worker(ours)
+    draws(ours).stop()
+
+
+def test_reboot_after_that(ours):
+    start_x(ours)
+    ours.vm.reset()
+    status = ours.device.status()
+    assert not status["contexts"] and status["memory"]["window_used_bytes"] == 0
+    draws(ours).stop()
