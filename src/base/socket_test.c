@@ -16,6 +16,8 @@
 
 #include "base/pages.h"
 
+#define MIB (1ull << 20)
+
 static int count_open_fds(void)
 {
 	int n = 0;
@@ -197,7 +199,6 @@ static void heaps_are_trimmed_by_many_threads(void **state)
 static void huge_pages_change_no_contents(void **state)
 {
 	(void)state;
-	enum { MIB = 1 << 20 };
 	static const uint32_t marks[] = {0, MIB, 2 * MIB, 5 * MIB + 123, 7 * MIB - 1};
 	struct stat before, after;
 	uint8_t *bytes;
@@ -214,7 +215,7 @@ static void huge_pages_change_no_contents(void **state)
 	assert_int_equal(after.st_blocks, before.st_blocks);
 	pv_pages_make_huge(bytes + MIB, 5 * MIB + MIB / 2);
 	assert_int_equal(fstat(fd, &after), 0);
-	assert_true(after.st_blocks <= before.st_blocks + 4 * MIB / 512);
+	assert_true(after.st_blocks <= before.st_blocks + (blkcnt_t)(4 * MIB / 512));
 	for (uint32_t at = 0, next = 0; at < 7 * MIB; at++) {
 		bool marked = next < PV_ARRAY_LEN(marks) && at == marks[next];
 

@@ -261,7 +261,7 @@ static void each_is_destroyed_once(void **state)
 		if (object && pv_venus_object_remove(table, object, &removed))
 			destroyed[removed.handle]++;
 	}
-	for (size_t i = 1; i <= 2 * ROUNDS; i++)
+	for (size_t i = 1; i <= (size_t)2 * ROUNDS; i++)
 		assert_int_equal(destroyed[i], 1);
 	assert_int_equal(pv_venus_object_count(table), 0);
 }
