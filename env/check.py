@@ -343,7 +343,7 @@ def main():
     check.step("OpenGL tests", pytest_step(["tests/gl"], "build", 400), ["build gcc"])
     check.step("fuzz smoke", fuzz_step(15), ["build fuzz"])
     check.step("guest image", command_step(["guest/build-image"], 900))
-    check.step("end-to-end tests", pytest_step(["tests/e2e"], "build/asan", 1500), ["build gcc", "build asan", "guest image"])
+    check.step("end-to-end tests", pytest_step(["tests/e2e"], "build/asan", 3000), ["build gcc", "build asan", "guest image"])
     # What a sanitizer build cannot tell.
     check.step("end-to-end cost", pytest_step(["tests/e2e"], "build", 600, ["-k", "test_memory or test_idle"],
                                               {"PVGPU_FRONT_ENDS": "gpu test"}), ["build gcc", "guest image"])

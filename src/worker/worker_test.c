@@ -348,7 +348,7 @@ static struct pv_worker_client_params client_params(struct world *world, const c
 	    .start_timeout_ns = PATIENCE_NS,
 	};
 
-	strcpy(params.hello.renderers, renderers);
+	(void)snprintf(params.hello.renderers, sizeof(params.hello.renderers), "%s", renderers);
 	return params;
 }
 

@@ -647,6 +647,7 @@ def test_status_names_the_front_end(lab):
     path = lab.path("control.sock")
     machine = lab.vfio_machine(f"--control={path}", "--window=64M")
     poll(path.exists, "the control socket")
+    assert machine.is_healthy()
     with Control(path) as client:
         front_end = client.must("status")["status"]["front_end"]
     assert front_end["kind"] == "vfio-user" and front_end["connected"] and front_end["window_mapped"]
