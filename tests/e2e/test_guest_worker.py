@@ -23,6 +23,11 @@ def draws(guest):
     return running
 
 
+def is_at_rest(guest):
+    """Linux keeps one context for itself where there is OpenGL."""
+    return len(guest.device.status()["contexts"]) <= ("virgl" in guest.front_end.name)
+
+
 def kill_worker(guest):
     before = guest.device.status()["worker"]
     os.kill(before["pid"], signal.SIGKILL)
@@ -47,14 +52,14 @@ def test_killed_in_the_middle_of_work(ours):
     # Mesa ends a process whose ring says that it is lost, X among them; with OpenGL nobody tells it.
     ours.run("pkill -9 vkcube; pkill -9 glxgears; pkill -9 Xorg; rm -f /run/x-pid", 60)
     del running
-    assert session.wait_until(lambda: not ours.device.status()["contexts"], 60, 0.5), ours.device.status()["contexts"]
+    assert session.wait_until(lambda: is_at_rest(ours), 60, 0.5), ours.device.status()["contexts"]
     assert session.wait_until(lambda: ours.device.status()["memory"]["window_used_bytes"] == 0, 20, 0.5)
     draws(ours).stop()
 
 
 def test_killed_with_nobody_there(ours):
     ours.run("pkill -9 Xorg; rm -f /run/x-pid", 60)
-    assert session.wait_until(lambda: not ours.device.status()["contexts"], 60, 0.5)
+    assert session.wait_until(lambda: is_at_rest(ours), 60, 0.5)
     kill_worker(ours)
     draws(ours).stop()
 
@@ -63,5 +68,5 @@ def test_reboot_after_that(ours):
     start_x(ours)
     ours.vm.reset()
     status = ours.device.status()
-    assert not status["contexts"] and status["memory"]["window_used_bytes"] == 0
+    assert is_at_rest(ours) and status["memory"]["window_used_bytes"] == 0
     draws(ours).stop()
