@@ -73,7 +73,7 @@ _pvgpu() {
             --control= --name= --keep-listening --log-level= --help'
         ;;
     vfio-user)
-        words='--socket-path= --fd= --renderer= --device= --outputs= --size= --display= --window= --max-host-memory=
+        words='--socket-path= --fd= --renderer= --device= --renderer-process --outputs= --size= --display= --window= --max-host-memory=
             --control= --name= --keep-listening --log-level= --help'
         ;;
     vtest)

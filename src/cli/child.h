@@ -31,4 +31,9 @@ struct cli_capture {
 bool cli_capture(struct cli_capture *capture, char *const *words, uint32_t timeout_ms);
 void cli_capture_finish(struct cli_capture *capture);
 
+/* The path of this very program; to be freed. NULL: cannot be known. */
+char *cli_own_program(void);
+/* The same for programs that we start later: this version, whatever is at its path by then. */
+char *cli_worker_program(void);
+
 #endif

@@ -88,4 +88,8 @@ struct yyjson_mut_doc;
 int cli_ask(const struct cli_instance *instance, struct yyjson_mut_doc *request, struct yyjson_doc **out_reply,
 	    int *out_fd);
 
+/* For signal handlers and other threads to wake poll() by: both ends close on exec and do not block. False: said why.
+ */
+bool cli_open_wake_pipe(int out_fds[2]);
+
 #endif

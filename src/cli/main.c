@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "pv/api.h"
@@ -115,6 +117,19 @@ static int dispatch(int argc, char **argv)
 	}
 	command = find_command(argv[0]);
 	return command ? command->run(command, argc, argv) : no_such_command(argv[0]);
+}
+
+bool cli_open_wake_pipe(int out_fds[2])
+{
+	if (pipe(out_fds) < 0) {
+		cli_error(NULL, "pipe: %s", strerror(errno));
+		return false;
+	}
+	for (int i = 0; i < 2; i++) {
+		fcntl(out_fds[i], F_SETFD, FD_CLOEXEC);
+		fcntl(out_fds[i], F_SETFL, O_NONBLOCK);
+	}
+	return true;
 }
 
 int main(int argc, char **argv)

@@ -459,7 +459,7 @@ static int decide_and_run(const struct run_options *options)
 	struct run_guest guest = {0};
 	struct run_qemu qemu = {0};
 	struct run_plan plan = {.options = options, .guest = &guest, .qemu = &qemu};
-	char *socket_path = NULL, *program = run_own_program();
+	char *socket_path = NULL, *program = cli_own_program();
 	int code = CLI_FAILED;
 
 	plan.program = program;

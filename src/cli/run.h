@@ -95,10 +95,6 @@ int run_both(const struct cli_words *device, const struct cli_words *qemu, int t
 
 /* ---- Differs by platform ---- */
 
-/* The path of this very program; to be freed. NULL: cannot be known. */
-char *run_own_program(void);
-/* The same for programs that we start later: this version, whatever is at its path by then. */
-char *cli_worker_program(void);
 /*
  * Whether guests of this host's own architecture run on its processor, tried out. Otherwise *why has the reason and
  * what to do, for people: a text that is never freed.

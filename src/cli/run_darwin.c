@@ -1,27 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include <mach-o/dyld.h>
 #include <stdlib.h>
 #include <sys/sysctl.h>
 
 #include "cli/run.h"
-
-char *run_own_program(void)
-{
-	uint32_t size = 0;
-	char *path, *real = NULL;
-
-	_NSGetExecutablePath(NULL, &size);
-	path = malloc(size);
-	if (path && _NSGetExecutablePath(path, &size) == 0)
-		real = realpath(path, NULL);
-	free(path);
-	return real;
-}
-
-char *cli_worker_program(void)
-{
-	return run_own_program();
-}
 
 bool run_can_accelerate(const struct run_qemu *qemu, enum run_accelerator *out, const char **why)
 {

@@ -60,14 +60,8 @@ static bool catch_signals(void)
 	static const int numbers[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP};
 	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 
-	if (pipe(wake_fds) < 0) {
-		cli_error(NULL, "pipe: %s", strerror(errno));
+	if (!cli_open_wake_pipe(wake_fds))
 		return false;
-	}
-	for (int i = 0; i < 2; i++) {
-		fcntl(wake_fds[i], F_SETFD, FD_CLOEXEC);
-		fcntl(wake_fds[i], F_SETFL, O_NONBLOCK);
-	}
 	sigemptyset(&action.sa_mask);
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		sigaction(numbers[i], &action, NULL);

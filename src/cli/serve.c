@@ -15,8 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cli/child.h"
 #include "cli/heap.h"
-#include "cli/run.h"
 #include "cli/socket.h"
 #include "pv/control.h"
 #include "pv/log.h"
@@ -250,14 +250,8 @@ static bool prepare_wake(void)
 {
 	struct sigaction action = {.sa_handler = on_signal};
 
-	if (pipe(wake_fds) < 0) {
-		cli_error(NULL, "pipe: %s", strerror(errno));
+	if (!cli_open_wake_pipe(wake_fds))
 		return false;
-	}
-	for (int i = 0; i < 2; i++) {
-		fcntl(wake_fds[i], F_SETFD, FD_CLOEXEC);
-		fcntl(wake_fds[i], F_SETFL, O_NONBLOCK);
-	}
 	sigemptyset(&action.sa_mask);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);

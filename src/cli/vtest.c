@@ -7,9 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/child.h"
 #include "cli/cli.h"
 #include "cli/heap.h"
-#include "cli/run.h"
 #include "cli/socket.h"
 #include "cli/vtest_apart.h"
 #include "pv/control.h"
@@ -270,7 +270,7 @@ static void add_words(const struct options *options, const char *program, struct
 static int serve_apart(struct options *options)
 {
 	const size_t max_clients = options->server.max_clients ? options->server.max_clients : 128;
-	char *program = run_own_program();
+	char *program = cli_own_program();
 	struct cli_words words = {0};
 	int fd = -1, code = choose_socket(options);
 

@@ -1122,10 +1122,8 @@ static enum pv_status capset(struct pv_renderer *renderer, uint32_t capset_id, u
 
 		if (known->info.id != capset_id || known->version != version)
 			continue;
-		if (!buf || *len_bytes > known->len_bytes)
-			*len_bytes = known->len_bytes;
-		if (buf)
-			memcpy(buf, known->bytes, *len_bytes);
+		*len_bytes = pv_min_u64(*len_bytes, known->len_bytes);
+		memcpy(buf, known->bytes, *len_bytes);
 		return PV_OK;
 	}
 	return PV_ERR_GUEST;
