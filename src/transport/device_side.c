@@ -382,11 +382,11 @@ void pv_transport_device_run(struct pv_transport_device *device, struct pv_trans
 		op->status = set_notifier(&ring->call_fd, op->take_fd, "SET_VRING_CALL");
 		/*
 		 * The front end had our ACK before we came here: an interrupt in between went to the fd that it no
-		 * longer listens to, or to none. One too many is harmless.
+		 * longer listens to, or to none. There may be several such fds on their way, each to be raised, for it
+		 * listens to the last. One too many is harmless.
 		 */
 		if (ring->interrupted && ring->call_fd >= 0)
 			pv_notifier_raise(ring->call_fd);
-		ring->interrupted = false;
 		break;
 	case PV_TRANSPORT_OP_SET_ERR:
 		op->status = set_notifier(&ring->err_fd, op->take_fd, "SET_VRING_ERR");

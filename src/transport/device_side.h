@@ -61,7 +61,7 @@ struct pv_transport_ring {
 	struct pv_virtq_layout layout;
 	uint16_t base;
 	bool running;
-	bool interrupted; /* since it started, or since it has this call fd */
+	bool interrupted; /* since it started */
 	bool heard;       /* a doorbell message since it started */
 
 	/* A doorbell that came as a message. Posted and not yet run: exchanged with acq_rel on both sides, so that one

@@ -8,7 +8,7 @@ import pytest
 
 from wirelib import gpu, ring as rings
 from wirelib.machine import CONTROL, CURSOR, DRIVER
-from wirelib.process import poll
+from wirelib.process import PATIENCE, poll
 
 BARE = DRIVER & ~(rings.F_INDIRECT_DESC | rings.F_EVENT_IDX)
 COMBINATIONS = {"plain": BARE, "indirect": BARE | rings.F_INDIRECT_DESC, "event-idx": BARE | rings.F_EVENT_IDX,
@@ -160,6 +160,19 @@ def test_call_fd_may_be_replaced_at_any_time(lab):
         machine.front_end.tell_u64(13, CONTROL, [machine.control.call_fd])
         os.close(old)
         machine.is_healthy()
+
+
+def test_interrupt_follows_to_the_last_of_several_call_fds(lab):
+    """They overtake each other: the front end has our acknowledgement before the device listens."""
+    machine = lab.machine()
+    request = machine.submit(gpu.get_display_info())
+    poll(lambda: machine.control.device_used_idx() != machine.control.used_idx, "the request is finished")
+    for _ in range(3):
+        os.close(machine.control.call_fd)
+        machine.control.call_fd = rings.new_eventfd()
+        machine.front_end.tell_u64(13, CONTROL, [machine.control.call_fd])
+    assert select.select([machine.control.call_fd], [], [], PATIENCE)[0], "no interrupt"
+    machine.control.wait(request)
 
 
 def test_polling_driver_without_call_fd(lab):

@@ -19,6 +19,8 @@ import vm  # noqa: E402 (the guest's own module)
 from . import dbus, picture, procs  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("PVGPU_BUILD") or TOP / "build")
+# The host's Vulkan drivers leak, not we: a program that ends with a report of it has failed for who started it.
+os.environ.setdefault("LSAN_OPTIONS", f"suppressions={TOP / 'tests/venus/lsan.supp'}:print_suppressions=0")
 GiB = 1 << 30
 MiB = 1 << 20
 
