@@ -215,11 +215,7 @@ class Subject:
 
     def server_pids(self):
         """The server with the workers it has forked."""
-        pids, todo = [], [self.process.pid] if self.process else []
-        while todo:
-            pids.append(todo.pop())
-            todo += procs.children(pids[-1])
-        return pids
+        return procs.with_children(self.process.pid) if self.process else []
 
 
 def json_lines(text):

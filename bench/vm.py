@@ -161,7 +161,7 @@ class Guest:
     def host_pids(self):
         """Processes that draw, besides QEMU."""
         if self.device:
-            return with_children(self.device.process.pid)
+            return procs.with_children(self.device.process.pid)
         return [self.display.process.pid] if self.display else []
 
     def install(self, program):
@@ -182,14 +182,6 @@ class Guest:
         for thing in (self.device, self.display):
             if thing:
                 thing.close()
-
-
-def with_children(pid):
-    pids, todo = [], [pid]
-    while todo:
-        pids.append(todo.pop())
-        todo += procs.children(pids[-1])
-    return pids
 
 
 class Cost:

@@ -66,14 +66,14 @@ _pvgpu() {
         fi
         words='--kernel= --initrd= --append= --snapshot --firmware= --memory= --smp= --ssh= --no-network --console= --display=
             --qemu= --transport= --accel= --dry-run --renderer= --device= --window= --size= --outputs= --name= --control=
-            --max-host-memory= --log-level= --help'
+            --max-host-memory= --renderer-in-process --log-level= --help'
         ;;
     vhost-user)
-        words='--socket-path= --fd= --print-capabilities --virgl --renderer= --device= --renderer-process --emulate-portability --guest-vram --outputs= --size= --display= --window= --max-host-memory=
+        words='--socket-path= --fd= --print-capabilities --virgl --renderer= --device= --renderer-in-process --emulate-portability --guest-vram --outputs= --size= --display= --window= --max-host-memory=
             --control= --name= --keep-listening --log-level= --help'
         ;;
     vfio-user)
-        words='--socket-path= --fd= --renderer= --device= --renderer-process --outputs= --size= --display= --window= --max-host-memory=
+        words='--socket-path= --fd= --renderer= --device= --renderer-in-process --outputs= --size= --display= --window= --max-host-memory=
             --control= --name= --keep-listening --log-level= --help'
         ;;
     vtest)

@@ -82,24 +82,14 @@ def run_gears(guest, geometry):
     try:
         def rates():
             return [float(rate) for rate in re.findall(r"= +([\d.]+) FPS", gears.job.output())]
-        began, before = time.monotonic(), device_cpu_s(guest)
+        began, before = time.monotonic(), guest.device_cpu_s()
         # It reports every five seconds; the first report has its start in it.
         gears.wait_for(lambda _: len(rates()) >= 3, "glxgears tells its frame rate", 120)
-        share = (device_cpu_s(guest) - before) / (time.monotonic() - began)
+        share = (guest.device_cpu_s() - before) / (time.monotonic() - began)
         guest.device.control("screenshot", "-o", str(OUTPUT / "screenshot.png"))
         return rates()[1:], share
     finally:
         gears.stop()
-
-
-def device_pids(guest):
-    """Our process and those it has started."""
-    pid = guest.device.process.pid
-    return [pid, *procs.children(pid)]
-
-
-def device_cpu_s(guest):
-    return sum(procs.cpu_s(pid) for pid in device_pids(guest))
 
 
 def cube_seconds(guest, frames):
@@ -189,10 +179,10 @@ def measure(guest, front_end, say, in_3d):
     say("figures")
     status = guest.device.status()
     renderer = guest.check("glxinfo -B | sed -n 's/.*OpenGL renderer string: *//p'", 120).strip()
-    memory = [procs.memory_bytes(pid) for pid in device_pids(guest)]
-    idle_from = device_cpu_s(guest)
+    memory = [procs.memory_bytes(pid) for pid in guest.device_pids()]
+    idle_from = guest.device_cpu_s()
     time.sleep(5)
-    idle = (device_cpu_s(guest) - idle_from) / 5
+    idle = (guest.device_cpu_s() - idle_from) / 5
     return {
         "front_end": front_end.device, "qemu": figures.first_line("qemu-system-x86_64", "--version"),
         "pvgpu": figures.first_line(str(session.BUILD / "pvgpu"), "--version"),

@@ -65,9 +65,10 @@ struct pv_device_params {
 	/* For tests: have the guest place mappable memory in the window first, as it must for a GPU, which pins it. */
 	bool use_guest_vram;
 	/*
-	 * A program that draws in a process of its own (pv/worker.h): this one then loads no GPU driver, and a driver
-	 * that crashes takes the contexts of the guest's programs with it but nothing else. Another one is started
-	 * then. `pvgpu` is such a program; or a path of your own. NULL: all is drawn in this process.
+	 * The path of a program that draws in a process of its own (pv/worker.h): this one then loads no GPU driver,
+	 * and a driver that crashes takes the contexts of the guest's programs with it but nothing else. Another one is
+	 * started then. `pvgpu` is such a program. NULL: Vulkan and OpenGL are drawn in this process, which is right
+	 * for one that holds no virtual machine or must not start others.
 	 */
 	const char *PV_NULLABLE worker_program;
 };

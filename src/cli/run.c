@@ -67,6 +67,7 @@ static const struct cli_option options_table[] = {
     {OPT_DEVICES_OWN + 4, 0, "name", true},
     {OPT_DEVICES_OWN + 5, 0, "control", true},
     {OPT_DEVICES_OWN + 6, 0, "max-host-memory", true},
+    {OPT_DEVICES_OWN + 7, 0, "renderer-in-process", false},
     {0},
 };
 
@@ -105,7 +106,7 @@ static void pass_on(struct run_options *options, int id, const char *value)
 {
 	for (const struct cli_option *option = options_table; option->id; option++) {
 		if (option->id == id)
-			cli_words_add(&options->device_words, "--%s=%s", option->name, value);
+			cli_words_add(&options->device_words, "--%s%s%s", option->name, value ? "=" : "", value ? value : "");
 	}
 }
 
@@ -535,7 +536,9 @@ const struct cli_command cli_run = {
 	"\n"
 	"The device, as in pvgpu help vfio-user: --renderer (default 2d,venus where the host has Vulkan), --device, "
 	"--window,\n"
-	"--size, --outputs, --name, --control, --max-host-memory, --log-level (default info; warning for the device).\n"
+	"--renderer-in-process, --size, --outputs, --name, --control, --max-host-memory, --log-level (default info; "
+	"warning\n"
+	"for the device).\n"
 	"\n"
 	"Examples:\n"
 	"  pvgpu run debian.qcow2 --snapshot --ssh=2222\n"

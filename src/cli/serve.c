@@ -34,7 +34,7 @@ struct options {
 	struct pv_device_output outputs[PV_DEVICE_MAX_OUTPUTS];
 	const char *png_path;
 	const char *renderers, *vulkan_device;
-	bool emulate_portability, use_guest_vram, renderer_process;
+	bool emulate_portability, use_guest_vram, in_process;
 	uint64_t window_bytes, max_host_bytes;
 	const char *control; /* NULL: by name */
 	const char *name;
@@ -129,8 +129,8 @@ static int take_option(const struct cli_command *command, const struct cli_serve
 	case CLI_SERVE_GUEST_VRAM:
 		options->use_guest_vram = true;
 		return CLI_OK;
-	case CLI_SERVE_RENDERER_PROCESS:
-		options->renderer_process = true;
+	case CLI_SERVE_IN_PROCESS:
+		options->in_process = true;
 		return CLI_OK;
 	case CLI_SERVE_WINDOW:
 		if (!cli_parse_bytes(value, &options->window_bytes) || options->window_bytes % (2u << 20) ||
@@ -388,7 +388,7 @@ static int start_device(struct service *service)
 	    .emulate_portability = options->emulate_portability,
 	    .use_guest_vram = options->use_guest_vram,
 	};
-	char *program = options->renderer_process ? cli_worker_program() : NULL;
+	char *program = options->in_process ? NULL : cli_worker_program();
 	enum pv_status status;
 
 	params.worker_program = program;
@@ -507,7 +507,7 @@ int cli_serve(const struct cli_command *command, const struct cli_serve_kind *ki
 	snprintf(options.pid_name, sizeof(options.pid_name), "%ld", (long)getpid());
 	pv_log_set_level(options.log_level);
 	cli_raise_descriptor_limit();
-	if (!options.renderer_process && options.renderers && strstr(options.renderers, "venus")) {
+	if (options.in_process && options.renderers && strstr(options.renderers, "venus")) {
 		cli_not_our_own_guest();
 		cli_keep_heap();
 	}

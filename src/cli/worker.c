@@ -26,5 +26,5 @@ const struct cli_command cli_worker = {
 	"Usage: none by hand\n"
 	"\n"
 	"The process in which renderers use the host's GPU drivers: started by pvgpu vhost-user and pvgpu vfio-user\n"
-	"with --renderer-process, and ended with them.\n",
+	"unless they draw nothing but 2D or are told --renderer-in-process, and ended with them.\n",
 };

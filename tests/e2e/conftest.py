@@ -11,21 +11,26 @@ from rig import session
 # that a test that fails with ours is right.
 DEFAULT = "gpu test vfio vfio-pc vga gpu-7.2"
 WITH_WINDOWS = "gpu-windows gpu-7.2-windows"
-WITH_VULKAN = "venus venus-vfio"
+WITH_VULKAN = "venus venus-vfio venus-in-process"
 # Only where asked for: it takes a guest with Mesa 26.2, see PVGPU_GUEST_DRIVER in rig/session.py.
 AS_ON_A_GPU = "venus-vram"
-WITH_OPENGL = "virgl virgl-vfio virgl-7.2"
-WITH_WORKER = "venus-worker venus-worker-vfio virgl-worker"
+WITH_OPENGL = "virgl virgl-vfio virgl-7.2 virgl-in-process"
+# The front ends of modules that do not run with all that have only 2D.
+ITS_OWN = {
+    "test_guest_vulkan": f"{WITH_VULKAN} {AS_ON_A_GPU}",
+    "test_guest_soak": f"{WITH_VULKAN} {AS_ON_A_GPU}",
+    "test_guest_opengl": WITH_OPENGL,
+    "test_guest_worker": "venus venus-vfio virgl",
+}
 RESIZING_TESTS = ("test_resize", "test_two_heads")
 
 
 def pytest_generate_tests(metafunc):
     if "guest" in metafunc.fixturenames:
-        names = os.environ.get("PVGPU_FRONT_ENDS", f"{DEFAULT} {WITH_WINDOWS} {WITH_VULKAN} {WITH_OPENGL} {WITH_WORKER}").split()
-        for modules, its_own in ((("test_guest_vulkan", "test_guest_soak"), f"{WITH_VULKAN} {AS_ON_A_GPU}"),
-                                 (("test_guest_opengl",), WITH_OPENGL), (("test_guest_worker",), WITH_WORKER)):
-            is_it = metafunc.module.__name__.endswith(modules)
-            names = [name for name in names if (name in its_own.split()) == is_it]
+        names = os.environ.get("PVGPU_FRONT_ENDS", f"{DEFAULT} {WITH_WINDOWS} {WITH_VULKAN} {WITH_OPENGL}").split()
+        with_3d = {name for its_own in ITS_OWN.values() for name in its_own.split()}
+        its_own = ITS_OWN.get(metafunc.module.__name__.rpartition(".")[2])
+        names = [name for name in names if (name in its_own.split() if its_own else name not in with_3d)]
         # Only the control socket or a window can ask for another size.
         with_windows = WITH_WINDOWS.split()
         if metafunc.function.__name__ in RESIZING_TESTS:

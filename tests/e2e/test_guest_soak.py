@@ -15,21 +15,21 @@ REBOOTS, REBINDS, KILLS = map(int, os.environ.get("PVGPU_SOAK", "2 6 12").split(
 
 
 class Holdings:
-    """What our process holds once it has come to rest."""
+    """What our processes hold once they have come to rest."""
 
     def __init__(self, guest):
         def at_rest():
             status = guest.device.status()
             return not status["contexts"] and status["memory"]["window_used_bytes"] == 0
         assert session.wait_until(at_rest, 30, 0.5), guest.device.status()
-        directory = pathlib.Path(f"/proc/{guest.device.process.pid}")
+        directories = [pathlib.Path(f"/proc/{pid}") for pid in guest.device_pids()]
         # The control connection that has just been used may still be there: the least of a few looks.
         self.fds = 1 << 30
         for _ in range(5):
             time.sleep(0.1)
-            self.fds = min(self.fds, len(list((directory / "fd").iterdir())))
-        self.threads = len(list((directory / "task").iterdir()))
-        self.anonymous_bytes = procs.memory_bytes(guest.device.process.pid)["anonymous"]
+            self.fds = min(self.fds, sum(len(list((directory / "fd").iterdir())) for directory in directories))
+        self.threads = sum(len(list((directory / "task").iterdir())) for directory in directories)
+        self.anonymous_bytes = sum(procs.memory_bytes(pid)["anonymous"] for pid in guest.device_pids())
 
     def __repr__(self):
         return f"{self.fds} fds, {self.threads} threads, {self.anonymous_bytes / MIB:.0f} MiB of its own"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Renderers in a process of their own (--renderer-process) that dies: the guest and QEMU live on."""
+"""Renderers in a process of their own that dies: the guest and QEMU live on."""
 
 import os
 import re

@@ -37,8 +37,8 @@ class Launched(vm.Machine):
             "-qmp", f"unix:{self.directory}/qmp.sock,server=on,wait=off", *extra]
 
     def parts(self):
-        """{name: pid} of what runs under it. The launcher has the place of setpriv."""
-        return {pathlib.Path(f"/proc/{pid}/exe").resolve().name: pid for pid in procs.children(self.process.pid)}
+        """(name, pid) of all that runs under it. The launcher has the place of setpriv."""
+        return [(pathlib.Path(f"/proc/{pid}/exe").resolve().name, pid) for pid in procs.with_children(self.process.pid)[1:]]
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def launched(directory, *arguments):
 
 def wait_for_end(machine, parts, timeout_s=20):
     code = machine.process.wait(timeout_s)
-    for name, pid in parts.items():
+    for name, pid in parts:
         assert session.wait_until(lambda: not procs.is_running(pid), 10), f"{name} goes on"
     return code
 
@@ -81,7 +81,8 @@ def test_guest_has_vulkan(short_directory, transport):
             return last[0] is None
         assert session.wait_until(right, 60, 0.5), last[0]
         parts = machine.parts()
-        assert set(parts) == {"pvgpu", "qemu-system-x86_64"}
+        # The device and the process that draws for it.
+        assert sorted(name for name, _ in parts) == ["pvgpu", "pvgpu", "qemu-system-x86_64"]
         # The guest ends QEMU with (3 << 1) | 1.
         machine.start(r"printf '\003' | dd of=/dev/port bs=1 seek=244 conv=notrunc")
         assert wait_for_end(machine, parts) == 7
@@ -93,7 +94,7 @@ def test_guest_has_vulkan(short_directory, transport):
 def test_all_end_together(short_directory, number):
     with launched(short_directory) as machine:
         parts = machine.parts()
-        assert len(parts) == 2
+        assert len(parts) == 3
         machine.process.send_signal(number)
         assert wait_for_end(machine, parts) == (0 if number == signal.SIGTERM else -signal.SIGKILL)
 

@@ -100,3 +100,12 @@ def children(pid):
                 for child in (task / "children").read_text().split()]
     except (FileNotFoundError, ProcessLookupError):
         return []
+
+
+def with_children(pid):
+    """Its process id, those of its children, theirs, and so on."""
+    pids, todo = [], [pid]
+    while todo:
+        pids.append(todo.pop())
+        todo += children(pids[-1])
+    return pids

@@ -71,13 +71,12 @@ FRONT_ENDS = {front_end.name: front_end for front_end in (
     FrontEnd("venus", "vhost-user-test-device-pci", console=False, arguments=("--renderer=2d,venus",)),
     FrontEnd("venus-vfio", "vfio-user-pci", console=False, arguments=("--renderer=2d,venus",)),
     FrontEnd("venus-vram", "vfio-user-pci", console=False, arguments=("--renderer=2d,venus", "--guest-vram")),
+    FrontEnd("venus-in-process", "vfio-user-pci", console=False, arguments=("--renderer=2d,venus", "--renderer-in-process")),
     # OpenGL in the guest.
     FrontEnd("virgl", "vhost-user-gpu-pci", arguments=("--virgl",)),
     FrontEnd("virgl-7.2", "vhost-user-gpu-pci", qemu="7.2", arguments=("--virgl",)),
     FrontEnd("virgl-vfio", "vfio-user-pci", console=False, arguments=("--renderer=2d,virgl", "--window=0")),
-    FrontEnd("venus-worker", "vhost-user-test-device-pci", console=False, arguments=("--renderer=2d,venus", "--renderer-process")),
-    FrontEnd("venus-worker-vfio", "vfio-user-pci", console=False, arguments=("--renderer=2d,venus", "--renderer-process")),
-    FrontEnd("virgl-worker", "vhost-user-gpu-pci", arguments=("--virgl", "--renderer-process")),
+    FrontEnd("virgl-in-process", "vhost-user-gpu-pci", arguments=("--virgl", "--renderer-in-process")),
     FrontEnd("vga", "vhost-user-vga"),
     FrontEnd("gpu-7.2", "vhost-user-gpu-pci", qemu="7.2"),
     # Guests of their own for changes of size: QEMU's other displays leave these consoles alone.
@@ -215,15 +214,13 @@ class Session:
 
     def stacks_if_stuck(self):
         """Where QEMU and our process are, thread by thread, if the guest answers no more: what a rare hang leaves us."""
-        processes = [process for process in (self.vm and self.vm.process, self.device and self.device.process)
-                     if process and process.poll() is None]
-        if not self.vm or len(processes) < 2:
+        if not self.vm or not self.device or self.vm.process.poll() is not None or self.device.process.poll() is not None:
             return ""
         try:
             self.vm.start("true").wait(10)
             return ""
         except vm.GuestError:
-            return "\n".join(stacks(process.pid) for process in processes)
+            return "\n".join(map(stacks, [self.vm.process.pid, *self.device_pids()]))
 
     def __enter__(self):
         return self
@@ -321,8 +318,15 @@ class Session:
         else:
             self.device.control("resize", f"{width}x{height}", f"--scanout={head}")
 
+    def device_pids(self):
+        """Our process, and the one that draws for it."""
+        return procs.with_children(self.device.process.pid)
+
+    def device_cpu_s(self):
+        return sum(map(procs.cpu_s, self.device_pids()))
+
     def device_cpu_share(self, seconds):
-        """The part of one core that our process uses over a time."""
-        before, began = procs.cpu_s(self.device.process.pid), time.monotonic()
+        """The part of one core that we use over a time."""
+        before, began = self.device_cpu_s(), time.monotonic()
         time.sleep(seconds)
-        return (procs.cpu_s(self.device.process.pid) - before) / (time.monotonic() - began)
+        return (self.device_cpu_s() - before) / (time.monotonic() - began)
