@@ -106,7 +106,8 @@ static void pass_on(struct run_options *options, int id, const char *value)
 {
 	for (const struct cli_option *option = options_table; option->id; option++) {
 		if (option->id == id)
-			cli_words_add(&options->device_words, "--%s%s%s", option->name, value ? "=" : "", value ? value : "");
+			cli_words_add(&options->device_words, "--%s%s%s", option->name, value ? "=" : "",
+				      value ? value : "");
 	}
 }
 

@@ -32,13 +32,12 @@ enum {
 #define CLI_SERVE_OPTIONS                                                                                              \
 	{CLI_SERVE_RENDERER, 0, "renderer", true}, {CLI_SERVE_DEVICE, 0, "device", true},                              \
 	    {CLI_SERVE_EMULATE_PORTABILITY, 0, "emulate-portability", false},                                          \
-	    {CLI_SERVE_IN_PROCESS, 0, "renderer-in-process", false},                                                \
-	    {CLI_SERVE_GUEST_VRAM, 0, "guest-vram", false}, {CLI_SERVE_SOCKET_PATH, 's', "socket-path", true},         \
-	    {CLI_SERVE_FD, 'f', "fd", true}, {CLI_SERVE_OUTPUTS, 0, "outputs", true},                                  \
-	    {CLI_SERVE_SIZE, 0, "size", true}, {CLI_SERVE_DISPLAY, 0, "display", true},                                \
-	    {CLI_SERVE_WINDOW, 0, "window", true}, {CLI_SERVE_MAX_HOST_MEMORY, 0, "max-host-memory", true},            \
-	    {CLI_SERVE_CONTROL, 0, "control", true}, {CLI_SERVE_NAME, 0, "name", true},                                \
-	    {CLI_SERVE_KEEP_LISTENING, 0, "keep-listening", false},                                                    \
+	    {CLI_SERVE_IN_PROCESS, 0, "renderer-in-process", false}, {CLI_SERVE_GUEST_VRAM, 0, "guest-vram", false},   \
+	    {CLI_SERVE_SOCKET_PATH, 's', "socket-path", true}, {CLI_SERVE_FD, 'f', "fd", true},                        \
+	    {CLI_SERVE_OUTPUTS, 0, "outputs", true}, {CLI_SERVE_SIZE, 0, "size", true},                                \
+	    {CLI_SERVE_DISPLAY, 0, "display", true}, {CLI_SERVE_WINDOW, 0, "window", true},                            \
+	    {CLI_SERVE_MAX_HOST_MEMORY, 0, "max-host-memory", true}, {CLI_SERVE_CONTROL, 0, "control", true},          \
+	    {CLI_SERVE_NAME, 0, "name", true}, {CLI_SERVE_KEEP_LISTENING, 0, "keep-listening", false},                 \
 	{                                                                                                              \
 		CLI_SERVE_LOG_LEVEL, 0, "log-level", true                                                              \
 	}
@@ -56,7 +55,7 @@ enum {
 	"virgl\n"                                                                                                      \
 	"                              its OpenGL; default 2d\n"                                                       \
 	"  --device=NUMBER|NAME        Vulkan device, as pvgpu devices lists them; default the best\n"                 \
-	"  --renderer-in-process       load GPU drivers into this process: one that crashes takes the VM with it\n"                  \
+	"  --renderer-in-process       load GPU drivers into this process: one that crashes takes the VM with it\n"    \
 	"  --emulate-portability       for tests: make do with the Vulkan of a Mac\n"                                  \
 	"  --guest-vram                for tests: place mappable memory as for a GPU, which pins it\n"
 #define CLI_SERVE_CONTROL_HELP                                                                                         \

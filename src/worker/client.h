@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A renderer that draws in another process, the worker: src/gpu/renderer.h on this side, messages to the worker on the
- * other. It waits for the worker once, when it is created. When the worker ends its contexts are lost and another one
- * is started. Owned by the device thread.
+ * other. It waits for the worker once, when it is created. When the worker ends, or hangs and is ended, its contexts
+ * are lost and another one is started. Owned by the device thread.
  */
 #ifndef PV_WORKER_CLIENT_H
 #define PV_WORKER_CLIENT_H
@@ -12,21 +12,22 @@
 
 struct pv_loop;
 
+#define PV_WORKER_HOW_BYTES 64
+
 /* How workers are started; tests have their own way. */
 struct pv_worker_launcher {
 	/*
-	 * One that speaks on the other end of `take_fd`. `ended(user, how)` is to be called once on the loop's thread,
-	 * later, when nothing of it is left; `how` is for people.
+	 * One that speaks on the other end of `take_fd`. `ended(user)` is to be called once on the loop's thread,
+	 * later, when nothing of it is left.
 	 */
-	enum pv_status (*start)(void *launcher_user, int take_fd, void (*ended)(void *user, const char *how),
-				void *user, void **out);
+	enum pv_status (*start)(void *launcher_user, int take_fd, void (*ended)(void *user), void *user, void **out);
 	/* It ends soon, whatever it is doing. */
 	void (*kill)(void *worker);
 	/* Its process id, 0: none. */
 	int64_t (*pid)(void *worker);
 	/* Before or after it ended: waits until nothing is left of it, with patience, then without. ended() does not
-	 * come any more. */
-	void (*release)(void *worker);
+	 * come any more. `how` it ended is for people. */
+	void (*release)(void *worker, char how[PV_WORKER_HOW_BYTES]);
 	void *user;
 };
 
@@ -35,6 +36,7 @@ struct pv_worker_client_params {
 	struct pv_worker_launcher launcher; /* copied */
 	struct pv_worker_hello hello;       /* what it is to be; the version is filled in */
 	uint64_t start_timeout_ns;          /* 0: as long as drivers may take */
+	uint64_t watch_interval_ns;         /* a fraction of how long it may be silent; 0: generous */
 };
 
 /*

@@ -35,12 +35,12 @@ struct program {
 
 struct process {
 	struct pv_loop *loop;
-	void (*ended)(void *user, const char *how);
+	void (*ended)(void *user);
 	void *user;
 	pid_t pid;
 	pthread_t waiter;
 	struct pv_loop_task task;
-	char how[64]; /* the waiter's, then the loop's */
+	char how[PV_WORKER_HOW_BYTES]; /* the waiter's, until it has ended */
 
 	struct pv_mutex lock;
 	struct pv_condition changed;
@@ -81,7 +81,7 @@ static void run_ended(struct pv_loop_task *task)
 {
 	struct process *process = PV_CONTAINER_OF(task, struct process, task);
 
-	process->ended(process->user, process->how);
+	process->ended(process->user);
 }
 
 static int spawn(const char *path, int fd, pid_t *out)
@@ -131,8 +131,7 @@ static void free_process(struct process *process)
 	free(process);
 }
 
-static enum pv_status start(void *user, int take_fd, void (*ended)(void *user, const char *how), void *ended_user,
-			    void **out)
+static enum pv_status start(void *user, int take_fd, void (*ended)(void *user), void *ended_user, void **out)
 {
 	const struct program *program = user;
 	struct process *process = calloc(1, sizeof(*process));
@@ -170,7 +169,7 @@ static int64_t pid(void *worker)
 	return ((const struct process *)worker)->pid;
 }
 
-static void release(void *worker)
+static void release(void *worker, char how[PV_WORKER_HOW_BYTES])
 {
 	struct process *process = worker;
 	uint64_t deadline_ns = pv_now_ns() + PATIENCE_NS, now_ns;
@@ -182,6 +181,7 @@ static void release(void *worker)
 	kill_process(process);
 	pthread_join(process->waiter, NULL);
 	pv_loop_cancel(process->loop, &process->task);
+	memcpy(how, process->how, sizeof(process->how));
 	free_process(process);
 }
 

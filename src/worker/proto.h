@@ -41,6 +41,7 @@ enum pv_worker_request {
 	PV_WORKER_BLOB_MAP,         /* pv_worker_blob_range */
 	PV_WORKER_BLOB_UNMAP,       /* pv_worker_blob_range; token 0: at once, and the range is to be empty */
 	PV_WORKER_GET_MEMORY_BYTES, /* pv_worker_ids */
+	PV_WORKER_PING,             /* nothing; PONG comes at once, whatever is pending */
 	PV_WORKER_NR_REQUESTS,
 };
 
@@ -51,6 +52,7 @@ enum pv_worker_event {
 	PV_WORKER_DONE,         /* pv_worker_done */
 	PV_WORKER_LAST_WORD,    /* pv_worker_last_word */
 	PV_WORKER_MEMORY_BYTES, /* pv_worker_memory_bytes */
+	PV_WORKER_PONG,         /* nothing */
 	PV_WORKER_NR_EVENTS,
 };
 

@@ -504,6 +504,9 @@ static enum pv_status do_message(struct server *server, const struct pv_worker_m
 		answer(server, m->token, update_frame(server, m));
 		return PV_OK;
 	}
+	case PV_WORKER_PING:
+		(void)put(server, PV_WORKER_PONG, 0);
+		return PV_OK;
 	case PV_WORKER_RESET:
 		forget_all_shown(server);
 		r->ops->reset(r);
@@ -560,6 +563,7 @@ static const struct shape {
     [PV_WORKER_BLOB_MAP] = {sizeof(struct pv_worker_blob_range), false},
     [PV_WORKER_BLOB_UNMAP] = {sizeof(struct pv_worker_blob_range), false},
     [PV_WORKER_GET_MEMORY_BYTES] = {sizeof(struct pv_worker_ids), false},
+    [PV_WORKER_PING] = {0, false},
 };
 
 /* What is said to come behind the struct, in bytes; UINT64_MAX: too much. */

@@ -231,8 +231,7 @@ struct impostor {
 	struct pv_worker_channel channel;
 };
 
-static enum pv_status start(void *user, int take_fd, void (*ended)(void *ended_user, const char *how), void *ended_user,
-			    void **out)
+static enum pv_status start(void *user, int take_fd, void (*ended)(void *ended_user), void *ended_user, void **out)
 {
 	struct impostor *impostor = user;
 	struct pv_worker_capset *set;
@@ -264,8 +263,9 @@ static int64_t pid(void *worker)
 	return 1;
 }
 
-static void release(void *worker)
+static void release(void *worker, char how[PV_WORKER_HOW_BYTES])
 {
+	how[0] = '\0';
 	pv_worker_channel_finish(&((struct impostor *)worker)->channel);
 }
 

@@ -28,6 +28,8 @@
 #define WINDOW_BYTES (2u << 20)
 #define STEP_NS      UINT64_C(20000000)
 #define PATIENCE_NS  UINT64_C(10000000000)
+/* Six of them without a sign of life are a hang: long enough for a live one on a busy machine. */
+#define WATCH_NS UINT64_C(200000000)
 
 /* ---- A renderer: ids say what becomes of an op ---- */
 
@@ -134,7 +136,10 @@ static void fake_context_detach(struct pv_renderer *renderer, uint32_t ctx_id, u
 	(void)renderer, (void)ctx_id, (void)resource_id;
 }
 
-/* "L": leaves a last word in the resource that follows; "D": what pends is done. */
+/* Set by whoever kills a worker. */
+static _Atomic bool hang_is_over;
+
+/* "L": leaves a last word in the resource that follows; "D": what pends is done; "H": hangs. */
 static enum pv_status fake_submit(struct pv_renderer *renderer, uint64_t op_id, uint32_t ctx_id, const void *commands,
 				  size_t len_bytes)
 {
@@ -143,6 +148,8 @@ static enum pv_status fake_submit(struct pv_renderer *renderer, uint64_t op_id, 
 
 	if (len_bytes >= 2 && text[0] == 'L')
 		renderer->events.last_word(renderer->events.user, (uint32_t)text[1], 64, 2);
+	while (len_bytes >= 1 && text[0] == 'H' && !hang_is_over)
+		usleep(1000);
 	while (len_bytes >= 1 && text[0] == 'D' && fake->nr_pending > 0)
 		renderer->events.op_done(renderer->events.user, fake->pending[--fake->nr_pending], PV_OK);
 	return outcome(fake, op_id, ctx_id);
@@ -233,7 +240,7 @@ struct thread {
 	pthread_t thread;
 	bool has_thread;
 	_Atomic bool gone;
-	void (*ended)(void *user, const char *how);
+	void (*ended)(void *user);
 	void *user;
 	struct pv_loop_task task;
 };
@@ -242,7 +249,7 @@ static void run_ended(struct pv_loop_task *task)
 {
 	struct thread *thread = PV_CONTAINER_OF(task, struct thread, task);
 
-	thread->ended(thread->user, "a thread's end");
+	thread->ended(thread->user);
 }
 
 static void *serve(void *user)
@@ -259,8 +266,7 @@ static void *serve(void *user)
 	return NULL;
 }
 
-static enum pv_status start(void *user, int take_fd, void (*ended)(void *user, const char *how), void *ended_user,
-			    void **out)
+static enum pv_status start(void *user, int take_fd, void (*ended)(void *user), void *ended_user, void **out)
 {
 	struct world *world = user;
 	struct thread *thread = calloc(1, sizeof(*thread));
@@ -283,6 +289,7 @@ static void kill_thread(void *worker)
 {
 	struct thread *thread = worker;
 
+	hang_is_over = true;
 	shutdown(thread->fd_to_cut, SHUT_RDWR);
 	if (!thread->has_thread && !thread->gone) {
 		thread->gone = true;
@@ -296,10 +303,11 @@ static int64_t no_pid(void *worker)
 	return 4711;
 }
 
-static void release(void *worker)
+static void release(void *worker, char how[PV_WORKER_HOW_BYTES])
 {
 	struct thread *thread = worker;
 
+	(void)snprintf(how, PV_WORKER_HOW_BYTES, "a thread's end");
 	shutdown(thread->fd_to_cut, SHUT_RDWR);
 	if (thread->has_thread)
 		pthread_join(thread->thread, NULL);
@@ -346,6 +354,7 @@ static struct pv_worker_client_params client_params(struct world *world, const c
 	    .loop = world->loop,
 	    .launcher = {.start = start, .kill = kill_thread, .pid = no_pid, .release = release, .user = world},
 	    .start_timeout_ns = PATIENCE_NS,
+	    .watch_interval_ns = WATCH_NS,
 	};
 
 	(void)snprintf(params.hello.renderers, sizeof(params.hello.renderers), "%s", renderers);
@@ -408,16 +417,21 @@ static enum pv_status make_blob(struct world *world, uint64_t op_id, uint32_t re
 	return world->answers[op_id + 1];
 }
 
-/* The next one is there at once, in the place of the first that dies. */
-static void die(struct world *world)
+static void wait_for_the_next(struct world *world)
 {
 	uint64_t deadline_ns = pv_now_ns() + PATIENCE_NS;
 	uint32_t before = world->started;
 
-	kill_thread(world->last);
 	while (world->started == before && pv_now_ns() < deadline_ns)
 		pv_loop_step(world->loop, STEP_NS);
 	assert_int_equal(world->started, before + 1);
+}
+
+/* The next one is there at once, in the place of the first that dies. */
+static void die(struct world *world)
+{
+	kill_thread(world->last);
+	wait_for_the_next(world);
 }
 
 /* ---- Tests ---- */
@@ -543,6 +557,49 @@ static void a_death_answers_all(void **state)
 	pv_worker_client_status(r, &status);
 	assert_int_equal(status.restarts, 1);
 	assert_int_equal(status.pid, 4711);
+	world_end(&world);
+}
+
+static void one_that_hangs_is_ended(void **state)
+{
+	struct world world;
+
+	(void)state;
+	world_start(&world);
+	struct pv_renderer *r = world.renderer;
+
+	assert_int_equal(make_context(&world, 1, 1), PV_OK);
+	r->ops->create_fence(r, 1, 1, PENDS);
+	hang_is_over = false;
+	assert_int_equal(r->ops->submit(r, 2, 1, "H", 1), PV_PENDING);
+	r->ops->finish_batch(r);
+	wait_for_the_next(&world);
+	assert_int_equal(world.answers[2], PV_ERR_HOST);
+	assert_true(world.fences[1]);
+	assert_int_equal(make_context(&world, 3, 2), PV_OK);
+	world_end(&world);
+}
+
+/* The GPU may work for as long as it likes. */
+static void one_with_long_work_is_not(void **state)
+{
+	struct world world;
+	uint64_t end_ns;
+
+	(void)state;
+	world_start(&world);
+	struct pv_renderer *r = world.renderer;
+
+	assert_int_equal(make_context(&world, 1, 1), PV_OK);
+	r->ops->create_fence(r, 1, 1, PENDS);
+	assert_int_equal(r->ops->context_create(r, 2, PENDS, 4, "test"), PV_PENDING);
+	r->ops->finish_batch(r);
+	end_ns = pv_now_ns() + 10 * WATCH_NS;
+	while (pv_now_ns() < end_ns)
+		pv_loop_step(world.loop, STEP_NS);
+	assert_int_equal(world.started, 1);
+	assert_int_equal(world.answers[2], PV_PENDING);
+	assert_false(world.fences[1]);
 	world_end(&world);
 }
 
@@ -685,7 +742,8 @@ int main(void)
 	    cmocka_unit_test(ops_are_answered),           cmocka_unit_test(ends_of_contexts_answer),
 	    cmocka_unit_test(a_death_answers_all),        cmocka_unit_test(nothing_to_draw_with),
 	    cmocka_unit_test(impostors_are_not_believed), cmocka_unit_test(a_silent_one_is_given_up),
-	    cmocka_unit_test(servers_check_sizes),
+	    cmocka_unit_test(servers_check_sizes),        cmocka_unit_test(one_that_hangs_is_ended),
+	    cmocka_unit_test(one_with_long_work_is_not),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
