@@ -66,7 +66,9 @@ host_make() {
     progress "apt-get install" "$log" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
         -o Dpkg::Use-Pty=0 "${packages[@]}" || die "the packages could not be installed" "see $log"
     # Best effort: releases after 13 have no Mesa 25.0, and tests that want it say that they were skipped.
-    if ! [ -e /opt/pvgpu/mesa-25.0 ]; then "$env_dir/old-mesa.sh" / >>"$log" 2>&1 || say "there is no Mesa 25.0 here; see $log"; fi
+    if ! [ -e /opt/pvgpu/mesa-25.0/libGLX_mesa.so.0 ]; then
+        "$env_dir/old-mesa.sh" / >>"$log" 2>&1 || say "there is no Mesa 25.0 here; see $log"
+    fi
     host_good || die "the packages are installed, but not in the versions needed (QEMU 11.1, Mesa 26, Vulkan 1.4.343)" \
         "see: apt-cache policy qemu-system-x86 mesa-vulkan-drivers libvulkan-dev"
 }

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# old-mesa.sh ROOT unpacks the venus driver of trixie's own Mesa, 25.0, beside the newer one that is installed, for the
-# tests to use: ROOT/opt/pvgpu/mesa-25.0/virtio_icd.json. Its libraries are those of the newer one. Also a hook of mmdebstrap.
+# old-mesa.sh ROOT unpacks the venus driver of trixie's own Mesa, 25.0, and its OpenGL beside the newer ones that are installed,
+# for the tests to use: ROOT/opt/pvgpu/mesa-25.0 is for LD_LIBRARY_PATH, virtio_icd.json in it. Also a hook of mmdebstrap.
 set -euo pipefail
 
 root=${1%/}
@@ -12,13 +12,15 @@ chmod 755 "$work"
 
 cd "$work"
 [ -z "${MMDEBSTRAP_APT_CONFIG:-}" ] || export APT_CONFIG=$MMDEBSTRAP_APT_CONFIG
-apt-get -q -o APT::Sandbox::User=root download 'mesa-vulkan-drivers=25.0.*'
-dpkg-deb --extract mesa-vulkan-drivers_25.0*.deb .
+for package in mesa-vulkan-drivers mesa-libgallium libglx-mesa0 libegl-mesa0 libgbm1; do
+    apt-get -q -o APT::Sandbox::User=root download "$package=25.0.*"
+    dpkg-deb --extract "$package"_25.0*.deb .
+done
 
 # Renamed into place, so that what is there is whole.
-library=$(echo usr/lib/*/libvulkan_virtio.so)
-mkdir -p "$root$to.new" "$root${to%/*}"
-cp "$library" "$root$to.new/"
+rm -rf "$root$to.new"
+mkdir -p "$root$to.new"
+cp -a usr/lib/*/{libvulkan_virtio,libgallium,libGLX_mesa,libEGL_mesa,libgbm}*.so* usr/lib/*/gbm/dri_gbm.so "$root$to.new/"
 sed -e "s#\"libvulkan_virtio.so\"#\"$to/libvulkan_virtio.so\"#" usr/share/vulkan/icd.d/virtio_icd*.json >"$root$to.new/virtio_icd.json"
 grep -q "$to" "$root$to.new/virtio_icd.json"
 rm -rf "$root$to"

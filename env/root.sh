@@ -8,7 +8,7 @@
 
 declare -A root_suite=([dev]=trixie [qemu72]=bookworm [llama]=sid)
 declare -A root_probe=(
-    [dev]='cc --version && clang --version && ninja --version && python3 -c "import mesonbuild, pytest" && qemu-system-x86_64 --version && [ -e /opt/pvgpu/mesa-25.0/virtio_icd.json ]'
+    [dev]='cc --version && clang --version && ninja --version && python3 -c "import mesonbuild, pytest" && qemu-system-x86_64 --version && [ -e /opt/pvgpu/mesa-25.0/libGLX_mesa.so.0 ]'
     [qemu72]='qemu-system-x86_64 --version'
     [llama]='llama-cli --version && ls /usr/libexec/*/ggml/test-backend-ops'
 )

@@ -30,11 +30,9 @@ SHORT_VKMARK = {"26.1": VKMARK, "25.0": ["vertex:device-local=true", "effect2d:k
 SHORT_GLMARK2 = {
     "26.1": ["build:use-vbo=true", "texture:texture-filter=mipmap", "shading:shading=phong", "bump:bump-render=normals",
              "desktop:blur-radius=5:effect=blur:passes=1:separable=true:windows=4", "jellyfish", "shadow", "refract"],
-    "25.0": ["shading:shading=phong", "jellyfish"],
+    "25.0": ["shading:shading=phong", "jellyfish", "buffer:columns=200:interleave=false:update-dispersion=0.9:update-fraction=0.5:"
+             "update-method=map"],
 }
-# TODO(issue 3): a race between threads of the client, 26.1's zink or 25.0's venus: with GALLIUM_THREAD=0, ZINK_DEBUG=flushsync or one
-# CPU for the client the picture is right, as it is with 26.1's venus.
-ODD = {("25.0", "buffer"): "vertices of glMapBuffer() are missing: a race in the client"}
 native_pictures = {}
 
 
@@ -55,8 +53,9 @@ def still():
 @pytest.fixture(scope="module")
 def client(mesa, client):
     """
-    Mesa 25.0 has swapchains only where memory can be exported as dma-bufs, and then wants DRI3 of the X server, which Xvfb
-    has not. 26.1 copies pictures itself where the renderer has no dma-bufs.
+    Mesa 25.0 has swapchains only where memory can be exported as dma-bufs, and then hands these to the X server by DRI3. That takes
+    a kernel's graphics device, which vtest has not: its dma-bufs are none, and no X server has DRI3 without. So "sw" it is, a
+    copy by the CPU, which 26.1 does of its own accord. Without the variable 25.0 shows windows in a virtual machine: tests/e2e.
     """
     extra = {"MESA_VK_WSI_DEBUG": "sw"} if mesa == "25.0" else {}
     return lambda server: {**client(server), **extra}
@@ -112,19 +111,21 @@ def test_glxgears(compare):
     compare("glxgears", ["glxgears", "-info"], zink(), "Virtio-GPU Venus")
 
 
-def test_glmark2(compare, scene, mesa):
-    if (mesa, scene.partition(":")[0]) in ODD:
-        pytest.skip(ODD[(mesa, scene.partition(":")[0])])
+def test_glmark2(compare, scene):
     compare(f"glmark2 {scene}", ["glmark2", "--size", "640x480", "-b", f"{scene}:duration=600"], zink(), "Virtio-GPU Venus")
 
 
-def test_opengl_version(client, server, screen):
-    """zink finds all it needs for what it offers on the host's own driver."""
+def test_opengl_version(client, server, screen, mesa):
+    """zink, of the same release as the driver below, finds all it needs for what it offers on the host's own driver."""
     def version(environment):
         result = subprocess.run(["glxinfo", "-B"], env={**environment, **zink(), "DISPLAY": screen.display}, capture_output=True,
                                 text=True, timeout=60, check=False)
-        return next((line for line in result.stdout.splitlines() if "core profile version" in line), result.stdout + result.stderr)
-    assert version(client(server)) == version(drivers.native())
+        lines = [line for line in result.stdout.splitlines() if line.startswith("OpenGL core profile version string")]
+        assert lines, result.stdout + result.stderr
+        return lines[0].partition(" Mesa ")
+    offered, _, release = version(client(server))
+    assert release.startswith(mesa + ".")
+    assert offered == version(drivers.native())[0]
 
 
 def test_presents_for_a_while(client, server, screen):

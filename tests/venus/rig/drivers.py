@@ -16,7 +16,7 @@ def _first(pattern):
 
 
 LAVAPIPE = _first("/usr/share/vulkan/icd.d/lvp_icd*.json")
-# Mesa's venus by version; env/old-mesa.sh unpacks the older one.
+# Mesa's venus by version; env/old-mesa.sh unpacks the older one, with the OpenGL that goes with it.
 MESAS = {
     "26.1": _first("/usr/share/vulkan/icd.d/virtio_icd*.json"),
     "25.0": _first("/opt/pvgpu/mesa-25.0/virtio_icd*.json"),
@@ -37,7 +37,8 @@ def native():
 
 
 def venus(mesa, socket):
-    return {**_clean(), "VK_DRIVER_FILES": MESAS[mesa], "VN_DEBUG": "vtest", "VTEST_SOCKET_NAME": str(socket)}
+    libraries = {"LD_LIBRARY_PATH": str(pathlib.Path(MESAS[mesa]).parent)} if mesa == "25.0" else {}
+    return {**_clean(), **libraries, "VK_DRIVER_FILES": MESAS[mesa], "VN_DEBUG": "vtest", "VTEST_SOCKET_NAME": str(socket)}
 
 
 def server():
