@@ -79,7 +79,7 @@ static void flush_and_invalidate(void)
 			range.memory = in.memory;
 			for (uint32_t round = 0; round < 3; round++) {
 				CHECK(vkMapMemory(vk.device, in.memory, 0, VK_WHOLE_SIZE, 0, &in.map));
-				noise(in.map, SIZE, type * 16 + round);
+				noise(in.map, SIZE, round);
 				CHECK(vkFlushMappedMemoryRanges(vk.device, 1, &range));
 				copy(&in, &out);
 				CHECK(vkInvalidateMappedMemoryRanges(vk.device, 1, &range));
