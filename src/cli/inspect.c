@@ -196,6 +196,20 @@ static void print_contexts(yyjson_val *status)
 	}
 }
 
+static void print_worker(yyjson_val *worker)
+{
+	if (!worker)
+		return;
+	if (number(worker, "pid"))
+		printf("worker     process %" PRIu64 ", started again %" PRIu64
+		       " times; %.1f MiB private, %.1f MiB resident with guest memory; cpu %.2f s\n",
+		       number(worker, "pid"), number(worker, "restarts"), mebibytes(number(worker, "private_bytes")),
+		       mebibytes(number(worker, "resident_bytes")),
+		       yyjson_get_num(yyjson_obj_get(worker, "cpu_seconds")));
+	else
+		printf("worker     none at the moment, started again %" PRIu64 " times\n", number(worker, "restarts"));
+}
+
 static void print_status(yyjson_val *status)
 {
 	yyjson_val *counters = yyjson_obj_get(status, "counters");
@@ -225,6 +239,7 @@ static void print_status(yyjson_val *status)
 		printf("window     %.1f of %.0f MiB\n", mebibytes(number(memory, "window_used_bytes")),
 		       mebibytes(number(memory, "window_bytes")));
 	print_contexts(status);
+	print_worker(yyjson_obj_get(status, "worker"));
 	printf("memory     %.1f MiB private, %.1f MiB resident with guest memory, %.1f MiB at its peak\n",
 	       mebibytes(number(memory, "private_bytes")), mebibytes(number(memory, "resident_bytes")),
 	       mebibytes(number(memory, "peak_resident_bytes")));

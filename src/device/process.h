@@ -13,8 +13,8 @@ struct pv_process_usage {
 	uint64_t private_bytes; /* of resident_bytes: neither files nor shared memory, so no guest memory */
 };
 
-/* A field the platform does not tell is 0. */
-struct pv_process_usage pv_process_usage(void);
+/* Of this process (`pid` 0), or of a child. A field the platform does not tell is 0, all are for one that is gone. */
+struct pv_process_usage pv_process_usage(int64_t pid);
 
 /* The user at the other end of a connected Unix socket. False: cannot be told. */
 bool pv_process_peer_uid(int fd, uid_t *out_uid);

@@ -226,14 +226,19 @@ static void add_counters(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct
 	yyjson_mut_obj_add_uint(doc, counters, "resets", stats->resets);
 }
 
+static void add_usage(yyjson_mut_doc *doc, yyjson_mut_val *to, const struct pv_process_usage *usage)
+{
+	yyjson_mut_obj_add_uint(doc, to, "resident_bytes", usage->resident_bytes);
+	yyjson_mut_obj_add_uint(doc, to, "peak_resident_bytes", usage->peak_resident_bytes);
+	yyjson_mut_obj_add_uint(doc, to, "private_bytes", usage->private_bytes);
+}
+
 static void add_memory(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct state *state,
 		       const struct pv_process_usage *usage)
 {
 	yyjson_mut_val *memory = yyjson_mut_obj_add_obj(doc, root, "memory");
 
-	yyjson_mut_obj_add_uint(doc, memory, "resident_bytes", usage->resident_bytes);
-	yyjson_mut_obj_add_uint(doc, memory, "peak_resident_bytes", usage->peak_resident_bytes);
-	yyjson_mut_obj_add_uint(doc, memory, "private_bytes", usage->private_bytes);
+	add_usage(doc, memory, usage);
 	yyjson_mut_obj_add_uint(doc, memory, "resources", state->gpu.resources);
 	yyjson_mut_obj_add_uint(doc, memory, "resource_bytes", state->gpu.host_bytes);
 	yyjson_mut_obj_add_uint(doc, memory, "max_resource_bytes", state->gpu.max_host_bytes);
@@ -267,9 +272,15 @@ static void add_3d(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct state
 	}
 	if (state->has_worker) {
 		yyjson_mut_val *entry = yyjson_mut_obj_add_obj(doc, root, "worker");
+		struct pv_process_usage usage = {0};
 
+		/* None is running: it is not this process that is meant. */
+		if (state->worker.pid)
+			usage = pv_process_usage(state->worker.pid);
 		yyjson_mut_obj_add_uint(doc, entry, "pid", (uint64_t)state->worker.pid);
 		yyjson_mut_obj_add_uint(doc, entry, "restarts", state->worker.restarts);
+		yyjson_mut_obj_add_real(doc, entry, "cpu_seconds", (double)usage.cpu_ns / 1e9);
+		add_usage(doc, entry, &usage);
 	}
 	list = yyjson_mut_obj_add_arr(doc, root, "contexts");
 	for (size_t i = 0; i < state->nr_contexts; i++) {
@@ -289,7 +300,7 @@ static void add_3d(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct state
 enum pv_status pv_device_status(struct pv_device *device, char **out_json)
 {
 	struct state state = {.device = device};
-	struct pv_process_usage usage = pv_process_usage();
+	struct pv_process_usage usage = pv_process_usage(0);
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *root, *features;
 	char *json = NULL;

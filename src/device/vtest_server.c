@@ -97,7 +97,7 @@ static void add_numbers(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct 
 	yyjson_mut_val *counters = yyjson_mut_obj_add_obj(doc, root, "counters");
 	yyjson_mut_val *contexts = yyjson_mut_obj_add_obj(doc, root, "contexts");
 	yyjson_mut_val *memory = yyjson_mut_obj_add_obj(doc, root, "memory");
-	struct pv_process_usage usage = pv_process_usage();
+	struct pv_process_usage usage = pv_process_usage(0);
 
 	yyjson_mut_obj_add_uint(doc, counters, "connections", state->stats.connections);
 	yyjson_mut_obj_add_uint(doc, counters, "refused", state->stats.refused);
