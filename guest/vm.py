@@ -497,10 +497,25 @@ class Machine:
             shutil.copy(program, self.share)
         return [f"/host/{pathlib.Path(program).name}" for program in programs]
 
-    def start_x(self, arguments="", timeout=90):
-        """Starts X on the first display device; commands started from now on find it through DISPLAY."""
+    def start_x(self, arguments="", timeout=300):
+        """Starts X on the first display device if it does not run; commands started from now on find it through DISPLAY."""
         self.check(f"start-x {arguments}", timeout)
         self.x_display = ":0"
+
+    def stop_x(self):
+        self._stop_server("/run/x-pid")
+        self.x_display = None
+
+    def start_weston(self, timeout=300):
+        """Starts weston on the first display device; its clients find it by themselves."""
+        self.check("start-weston", timeout)
+
+    def stop_weston(self):
+        self._stop_server("/run/weston-pid")
+
+    def _stop_server(self, pid_file):
+        self.check(f"pid=$(cat {pid_file}); kill $pid; while readlink /proc/$pid/exe >/dev/null; do sleep 0.1; done; "
+                   f"rm {pid_file}", 120)
 
     def x_screenshot(self, path=None):
         """The X screen as the guest sees it."""

@@ -5,7 +5,7 @@
  * What one update costs the device, as virtio_gpu 6.12 and 7.3 issue it for dumb buffers:
  *   flip, atomic or pageflip   TRANSFER_TO_HOST_2D of the whole buffer, SET_SCANOUT, RESOURCE_FLUSH
  *   flip, dirty                TRANSFER_TO_HOST_2D of the whole buffer, RESOURCE_FLUSH
- *   damage                     TRANSFER_TO_HOST_2D and RESOURCE_FLUSH of the rectangle
+ *   damage                     what `flip, dirty` costs: these kernels make the whole buffer of any rectangle
  * None of these waits for the device, so the guest runs ahead until the queue is full and from then on goes at the
  * device's speed. The clock stops when a last, fenced command is answered: every counted update has been carried out.
  *

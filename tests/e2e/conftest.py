@@ -20,8 +20,10 @@ ITS_OWN = {
     "test_guest_vulkan": f"{WITH_VULKAN} {AS_ON_A_GPU}",
     "test_guest_soak": f"{WITH_VULKAN} {AS_ON_A_GPU}",
     "test_guest_opengl": WITH_OPENGL,
+    "test_guest_desktop": "venus venus-vfio virgl virgl-vfio",
     "test_guest_worker": "venus venus-vfio virgl",
 }
+VULKAN_TESTS = ("test_vkmark_runs", "test_vkcube", "test_ggml_multiplies")
 RESIZING_TESTS = ("test_resize", "test_two_heads")
 
 
@@ -31,6 +33,8 @@ def pytest_generate_tests(metafunc):
         with_3d = {name for its_own in ITS_OWN.values() for name in its_own.split()}
         its_own = ITS_OWN.get(metafunc.module.__name__.rpartition(".")[2])
         names = [name for name in names if (name in its_own.split() if its_own else name not in with_3d)]
+        if metafunc.function.__name__ in VULKAN_TESTS:
+            names = [name for name in names if "venus" in name]
         # Only the control socket or a window can ask for another size.
         with_windows = WITH_WINDOWS.split()
         if metafunc.function.__name__ in RESIZING_TESTS:

@@ -8,14 +8,9 @@ import signal
 from rig import session
 
 
-def start_x(guest):
-    if guest.run("xdpyinfo >/dev/null 2>&1").returncode:
-        guest.vm.start_x()
-
-
 def draws(guest):
     """A program of 3D is on the screen, and moves."""
-    start_x(guest)
+    guest.vm.start_x()
     running = guest.start("glxgears" if "virgl" in guest.front_end.name else "vkcube", 600)
     assert session.wait_until(lambda: guest.screenshot().crop(100, 100, 200, 200).colours() > 5, 90, 0.5), "nothing drawn"
     first = guest.screenshot()
@@ -69,7 +64,7 @@ def test_killed_with_nobody_there(ours):
 
 
 def test_reboot_after_that(ours):
-    start_x(ours)
+    ours.vm.start_x()
     ours.vm.reset()
     status = ours.device.status()
     assert is_at_rest(ours) and status["memory"]["window_used_bytes"] == 0

@@ -58,6 +58,19 @@ class Picture:
                 break
         return len(seen)
 
+    def difference_box(self, other):
+        """(left, top, right, bottom), the last ones inside, of the pixels in which two pictures of one size differ, or None."""
+        assert self.size == other.size
+        stride, lefts, rights, rows = self.width * 3, [], [], []
+        for y in range(self.height):
+            mine, theirs = (rgb[y * stride:(y + 1) * stride] for rgb in (self.rgb, other.rgb))
+            if mine != theirs:
+                bits = int.from_bytes(mine, "little") ^ int.from_bytes(theirs, "little")
+                lefts.append(((bits & -bits).bit_length() - 1) // 24)
+                rights.append((bits.bit_length() - 1) // 24)
+                rows.append(y)
+        return (min(lefts), rows[0], max(rights), rows[-1]) if rows else None
+
     def difference(self, expected, tolerance=0):
         """None if every channel of every pixel is within `tolerance`, else a sentence that says where it is not."""
         if self.size != expected.size:
@@ -134,6 +147,16 @@ def with_cursor(picture, x, y):
         blended[2::3] = bytes(min(255, 0x80 + channel) for channel in blended[2::3])
         picture = picture.paste(Picture(under.width, under.height, bytes(blended)), left, top)
     return picture.paste(solid(1, 1, (255, 255, 255)), x, y)
+
+
+def shows_gears(seen):
+    """Whether glxgears of 300x300 is at the top left: red, green and blue where they belong, the right way up."""
+    blue, red, green = (seen.crop(*box).rgb for box in ((55, 35, 80, 90), (25, 130, 140, 140), (185, 150, 50, 60)))
+
+    def share(rgb, channel):
+        hits = sum(rgb[at + channel] > 90 and rgb[at + channel] == max(rgb[at:at + 3]) for at in range(0, len(rgb), 3))
+        return hits / (len(rgb) / 3)
+    return share(blue, 2) > 0.3 and share(red, 0) > 0.4 and share(green, 1) > 0.25
 
 
 class _PngImage(ctypes.Structure):

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -277,6 +278,11 @@ class Session:
             return last.difference(expected)
         return last
 
+    def wait_for_change(self, timeout_s=60):
+        """Whether what is on the screen moves."""
+        first = self.screenshot()
+        return wait_until(lambda: self.screenshot().rgb != first.rgb, timeout_s, 0.2)
+
     # The guest
 
     def run(self, command, timeout_s=60):
@@ -317,6 +323,18 @@ class Session:
                 consoles.set_window_size(head, width, height)
         else:
             self.device.control("resize", f"{width}x{height}", f"--scanout={head}")
+
+    def is_at_rest(self):
+        """No context but the one that Linux keeps for itself where there is OpenGL, and nothing in the window."""
+        status = self.device.status()
+        return (len(status["contexts"]) <= ("virgl" in self.front_end.name) and
+                not status["memory"].get("window_used_bytes"))
+
+    def complaints(self):
+        """Errors and warnings in our log. Mesa asks for virgl's resources on its way to Venus's; consoles come and go."""
+        return [line for line in self.device.log.read_text(errors="replace").splitlines()
+                if re.match(r"pvgpu: (error|warning): (?!console: )", line)
+                and "does not exist" not in line and "is a texture" not in line]
 
     def device_pids(self):
         """Our process, and the one that draws for it."""
