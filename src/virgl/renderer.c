@@ -145,13 +145,31 @@ static bool capset_info(struct pv_renderer *renderer, uint32_t index, struct pv_
 	return true;
 }
 
+/*
+ * X moves a window by drawing from the screen to the same screen, with glTextureBarrier() before it and nothing after:
+ * llvmpipe, which draws tile by tile, then fills the old place before it was read, and the window is gone. Where the
+ * guest sees no such function, it copies by way of another picture.
+ */
+static void hide_texture_barrier(const struct pv_virgl *virgl, void *caps, size_t len_bytes)
+{
+	/* virgl_caps_v2's capability_bits, and VIRGL_CAP_TEXTURE_BARRIER. */
+	const size_t offset = 392;
+	const uint32_t texture_barrier = 1u << 12;
+	uint32_t bits;
+
+	if (!strstr(virgl->library.gl_name, "llvmpipe") || len_bytes < offset + sizeof(bits))
+		return;
+	memcpy(&bits, (const char *)caps + offset, sizeof(bits));
+	bits &= ~texture_barrier;
+	memcpy((char *)caps + offset, &bits, sizeof(bits));
+}
+
 static enum pv_status capset(struct pv_renderer *renderer, uint32_t capset_id, uint32_t version, void *buf,
 			     size_t *len_bytes)
 {
 	uint32_t max_version = 0, max_size = 0;
 	void *caps;
 
-	(void)renderer;
 	if (capset_id != PV_VIRGL_CAPSET_ID && capset_id != PV_VIRGL2_CAPSET_ID)
 		return PV_ERR_GUEST;
 	virgl_renderer_get_cap_set(capset_id, &max_version, &max_size);
@@ -161,6 +179,8 @@ static enum pv_status capset(struct pv_renderer *renderer, uint32_t capset_id, u
 	if (!caps)
 		return PV_ERR_NO_MEMORY;
 	virgl_renderer_fill_caps(capset_id, version, caps);
+	if (capset_id == PV_VIRGL2_CAPSET_ID)
+		hide_texture_barrier(pv_virgl_of(renderer), caps, max_size);
 	*len_bytes = pv_min_u64(*len_bytes, max_size);
 	memcpy(buf, caps, *len_bytes);
 	free(caps);
