@@ -33,6 +33,7 @@ SCENE_S = 4             # of vkmark and glmark2
 SCENE_SIZE = "800x600"
 FRAME_MS = 100          # of the fill-bound and the compute-bound frame, natively
 LIMIT_S = 90            # for one program
+CAPSET_VIRGL2 = 2
 
 
 class BenchError(Exception):
@@ -42,12 +43,12 @@ class BenchError(Exception):
 class Subject:
     """A row: what draws, and where the programs run."""
 
-    def __init__(self, name, title, device=None, arguments=(), display="none", stock=True, gl=None, vulkan=None, slow=False):
+    def __init__(self, name, title, device=None, arguments=(), display="none", stock=True, gl=None, vulkan=None, slow=False, extra=False):
         """device: ours: the rig's name of the front end; QEMU's: the words behind -device; None: no guest.
         arguments: of our process. stock: without the guest image's own choice of OpenGL driver, which is for Venus alone.
-        gl, vulkan: variables for programs; None for vulkan: it has none. slow: too slow for frames of 100 ms."""
+        gl, vulkan: variables for programs; None for vulkan: it has none. slow: too slow for frames of 100 ms. extra: only if asked for."""
         self.name, self.title, self.device, self.arguments, self.display = name, title, device, arguments, display
-        self.stock, self.gl, self.vulkan, self.slow = stock, gl or {}, vulkan, slow
+        self.stock, self.gl, self.vulkan, self.slow, self.extra = stock, gl or {}, vulkan, slow, extra
 
     @property
     def ours(self):
@@ -70,6 +71,10 @@ SUBJECTS = [
     Subject("vfio", "ours: Venus, vfio-user", "vfio", ("--renderer=2d,venus",), stock=False, vulkan={}),
     Subject("vhost", "ours: Venus, vhost-user", "test", ("--renderer=2d,venus",), stock=False, vulkan={}),
     Subject("vfio-virgl", "ours: VirGL, vfio-user", "vfio", ("--renderer=2d,virgl",)),
+    # What it costs that drivers are loaded into a process of their own.
+    Subject("vfio-one", "ours in one process: Venus, vfio-user", "vfio", ("--renderer=2d,venus", "--renderer-in-process"), stock=False, vulkan={},
+            extra=True),
+    Subject("vfio-virgl-one", "ours in one process: VirGL, vfio-user", "vfio", ("--renderer=2d,virgl", "--renderer-in-process"), extra=True),
     # A CPU's Vulkan that calls itself one is refused by zink, and its swapchains need dma-bufs that the host has not.
     Subject("qemu-venus", "QEMU: Venus", "virtio-gpu-gl-pci,blob=on,hostmem=2G,venus=on", display="sdl,gl=on", gl=ZINK,
             vulkan={"MESA_VK_WSI_DEBUG": "sw"}),
@@ -268,8 +273,10 @@ class Measurer:
             if out:
                 self.add("command", session.json_lines(out)[-1]["median_us"])
         if self.wants("blob", "window-write", "window-read", "ram-write", "ram-read", "fence") and self.place.qemu_pid \
-                and self.subject.vulkan is not None and not self.subject.slow:
-            out = self.run("blobbench", f"{self.place.install(BLOBBENCH)} blob memory fence", {})
+                and not self.subject.slow:
+            # VirGL makes no memory that both sides map.
+            what = "blob memory fence" if self.subject.vulkan is not None else f"--capset {CAPSET_VIRGL2} fence"
+            out = self.run("blobbench", f"{self.place.install(BLOBBENCH)} {what}", {})
             for line in session.json_lines(out or ""):
                 self.add(line["name"], line["median"])
 
@@ -446,7 +453,8 @@ def make_table(result):
 
 
 # Ours, whose, of the same kind.
-CONTESTS = [("vfio", "qemu-venus"), ("vhost", "qemu-venus"), ("vfio-virgl", "qemu-virgl"), ("vfio", "qemu-2d"), ("vfio", "native"), ("vfio", "native-zink")]
+CONTESTS = [("vfio", "qemu-venus"), ("vhost", "qemu-venus"), ("vfio-virgl", "qemu-virgl"), ("vfio", "qemu-2d"), ("vfio", "native"), ("vfio", "native-zink"),
+            ("vfio", "vfio-one"), ("vfio-virgl", "vfio-virgl-one")]
 
 
 def make_ratios(result):
@@ -539,9 +547,9 @@ More figures: [2D](benchmarks/2d.md), [Venus without a guest](benchmarks/venus.m
 """)
 
 
-def choose(parser, what, names, wanted):
+def choose(parser, what, names, wanted, default=None):
     if not wanted:
-        return names
+        return default or names
     unknown = [name for name in wanted.split(",") if name not in names]
     if unknown:
         parser.error(f"there is no {what} {', '.join(unknown)}; there are: {' '.join(names)}")
@@ -562,7 +570,7 @@ def main():
     parser = argparse.ArgumentParser(prog="./run bench vm", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3, help="how often each row is booted and measured (default 3)")
     parser.add_argument("--windows", type=int, default=2, help="windows of 5 s for each size of glxgears (default 2)")
-    parser.add_argument("--rows", metavar="ROW,...", help=f"of: {' '.join(subject.name for subject in SUBJECTS)} (default all)")
+    parser.add_argument("--rows", metavar="ROW,...", help=f"of: {' '.join(subject.name for subject in SUBJECTS)} (default all but *-one)")
     parser.add_argument("--columns", metavar="COLUMN,...", help=f"of: {' '.join(column.name for column in COLUMNS)} (default all)")
     parser.add_argument("--output", type=pathlib.Path, default=TOP / "build/bench/vm.json")
     parser.add_argument("--add-to", type=pathlib.Path, metavar="JSON", help="complete the result of an earlier run with other rows or columns")
@@ -573,7 +581,8 @@ def main():
     options = parser.parse_args()
     if options.rounds < (0 if options.add_to else 1) or options.windows < 1:
         parser.error("--rounds and --windows start at 1; with --add-to no rounds only write its tables anew")
-    rows = choose(parser, "row", [subject.name for subject in SUBJECTS], options.rows)
+    rows = choose(parser, "row", [subject.name for subject in SUBJECTS], options.rows,
+                  [subject.name for subject in SUBJECTS if not subject.extra])
     columns = choose(parser, "column", [column.name for column in COLUMNS], options.columns)
 
     began = time.monotonic()
