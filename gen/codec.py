@@ -216,7 +216,7 @@ class Codec:
             uses = any("v->" in line for line in body.lines)
             lines += [f"\t{name} *v = memory;"] if uses else []
             lines += body.locals() + [""] + (["\t(void)d;"] if unused else []) + ([] if uses else ["\t(void)memory;"]) + body.lines
-            lines += ["\treturn true;", "}", ""]
+            lines += [f"\treturn {f'pv_venus_check_{name}(d, v)' if name in protocol.CHECKED else 'true'};", "}", ""]
             functions += lines
             prototypes.append(f"bool {prefix}{name}(struct pv_venus_decoder *d, {name} *v);")
             chain = self.chain_symbol(name)
@@ -474,6 +474,8 @@ class Codec:
             body.then(f"if (!{function}(d, pv_venus_load_u64({at}), {object_type(item.type)}, {body.field(item.name)}, &{lvalue}_object, &handle))")
             body.then("\treturn;")
             body.then(f"{lvalue} = ({item.type})(uintptr_t)handle;")
+            if item.null_if not in ("true", "false"):
+                body.bad(f"!{lvalue} && !{item.null_if}", item.name, "it must not be NULL", "0")
         elif headers.is_created(item) and item.kind == "pointer":
             at = body.take(16, item.name)
             locals_.append(f"{item.type} made_{item.name} = VK_NULL_HANDLE;")

@@ -175,7 +175,7 @@ class Body:
         elif item.null_if in ("true", "false"):
             text = f"pv_venus_{'load' if item.null_if == 'true' else 'need'}_handle({arguments}, &handle)"
         else:
-            assert self.value == "v->", name
+            assert self.value == "v->" or "v->" not in item.null_if, name
             text = f"pv_venus_load_handle_if(d, {item.null_if}, {arguments[3:]}, &handle)"
         self.then(f"if (!{text})")
         self.then(INDENT + self.fail)

@@ -66,6 +66,10 @@ NEVER_NULL_HERE = {
     "vkCmdBuildAccelerationStructuresIndirectKHR": ("pInfos", "infoCount", "dstAccelerationStructure"),
 }
 
+# Structs of which members depend on others in ways vk.xml does not tell: bool pv_venus_check_NAME(struct pv_venus_decoder *,
+# const NAME *) looks at one when it is decoded.
+CHECKED = ("VkWriteDescriptorSet",)
+
 # Functions our own code wants as well.
 MORE_FUNCTIONS = """
 vkGetMemoryHostPointerPropertiesEXT

@@ -407,6 +407,10 @@ NULL_IF = {
     "VkGraphicsPipelineCreateInfo.layout": "pv_venus_may_lack_layout(v->pNext)",
     "VkPipelineShaderStageCreateInfo.module": "pv_venus_may_lack_module(v->pNext)",
     "VkRayTracingPipelineCreateInfoKHR.layout": "pv_venus_may_lack_layout(v->pNext)",
+    "vkCmdBindIndexBuffer.buffer": "pv_venus_may_lack_index_buffer(d)",
+    "vkCmdBindIndexBuffer2.buffer": "pv_venus_may_lack_index_buffer(d)",
+    "vkCmdBindVertexBuffers.pBuffers": "pv_venus_may_be_null_descriptor(d)",
+    "vkCmdBindVertexBuffers2.pBuffers": "pv_venus_may_be_null_descriptor(d)",
 }
 # Output parameters whose value is sent as well.
 INOUT = ("pIndex",)

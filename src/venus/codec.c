@@ -61,6 +61,105 @@ bool pv_venus_may_lack_module(const void *chain)
 	       pv_venus_chain_find(chain, VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_MODULE_IDENTIFIER_CREATE_INFO_EXT);
 }
 
+/* ---- Descriptors ---- */
+
+static bool must_not_be_null(struct pv_venus_decoder *d, const char *field)
+{
+	pv_venus_fail(d, field, "it must not be NULL", 0);
+	return false;
+}
+
+static bool must_be_as_many(struct pv_venus_decoder *d, const char *field, uint32_t count)
+{
+	pv_venus_fail(d, field, "it has not as many elements as it should", count);
+	return false;
+}
+
+static bool check_images(struct pv_venus_decoder *d, const VkWriteDescriptorSet *write)
+{
+	for (uint32_t i = 0; i < write->descriptorCount; i++)
+		if (!write->pImageInfo[i].imageView)
+			return must_not_be_null(d, "VkWriteDescriptorSet.pImageInfo.imageView");
+	return true;
+}
+
+static bool check_buffers(struct pv_venus_decoder *d, const VkWriteDescriptorSet *write)
+{
+	for (uint32_t i = 0; i < write->descriptorCount; i++)
+		if (!write->pBufferInfo[i].buffer)
+			return must_not_be_null(d, "VkWriteDescriptorSet.pBufferInfo.buffer");
+	return true;
+}
+
+static bool check_texel_buffers(struct pv_venus_decoder *d, const VkWriteDescriptorSet *write)
+{
+	for (uint32_t i = 0; i < write->descriptorCount; i++)
+		if (!write->pTexelBufferView[i])
+			return must_not_be_null(d, "VkWriteDescriptorSet.pTexelBufferView");
+	return true;
+}
+
+static bool check_acceleration_structures(struct pv_venus_decoder *d, const VkWriteDescriptorSet *write, bool null)
+{
+	const VkWriteDescriptorSetAccelerationStructureKHR *all =
+	    pv_venus_chain_find(write->pNext, VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET_ACCELERATION_STRUCTURE_KHR);
+
+	if (!all || all->accelerationStructureCount != write->descriptorCount)
+		return must_be_as_many(d, "VkWriteDescriptorSetAccelerationStructureKHR.pAccelerationStructures",
+				       write->descriptorCount);
+	for (uint32_t i = 0; i < write->descriptorCount && !null; i++)
+		if (!all->pAccelerationStructures[i])
+			return must_not_be_null(d,
+						"VkWriteDescriptorSetAccelerationStructureKHR.pAccelerationStructures");
+	return true;
+}
+
+/* Of the others a driver may read as many bytes as there are descriptors. */
+static bool check_inline_uniforms(struct pv_venus_decoder *d, const VkWriteDescriptorSet *write)
+{
+	const VkWriteDescriptorSetInlineUniformBlock *block =
+	    pv_venus_chain_find(write->pNext, VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET_INLINE_UNIFORM_BLOCK);
+
+	return (block && block->dataSize == write->descriptorCount) ||
+	       must_be_as_many(d, "VkWriteDescriptorSetInlineUniformBlock.pData", write->descriptorCount);
+}
+
+bool pv_venus_check_VkWriteDescriptorSet(struct pv_venus_decoder *d, const VkWriteDescriptorSet *write)
+{
+	/* A tombstone's handle is 0 as well; the command is skipped. */
+	bool null = d->tombstone || pv_venus_may_be_null_descriptor(d);
+
+	switch ((int)write->descriptorType) {
+	case VK_DESCRIPTOR_TYPE_SAMPLER: /* whether the sampler may be NULL is for the set's layout to say */
+	case VK_DESCRIPTOR_TYPE_COMBINED_IMAGE_SAMPLER:
+	case VK_DESCRIPTOR_TYPE_SAMPLED_IMAGE:
+	case VK_DESCRIPTOR_TYPE_STORAGE_IMAGE:
+	case VK_DESCRIPTOR_TYPE_INPUT_ATTACHMENT:
+		if (write->descriptorCount && !write->pImageInfo)
+			return must_not_be_null(d, "VkWriteDescriptorSet.pImageInfo");
+		return null || write->descriptorType == VK_DESCRIPTOR_TYPE_SAMPLER || check_images(d, write);
+	case VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER:
+	case VK_DESCRIPTOR_TYPE_STORAGE_TEXEL_BUFFER:
+		if (write->descriptorCount && !write->pTexelBufferView)
+			return must_not_be_null(d, "VkWriteDescriptorSet.pTexelBufferView");
+		return null || check_texel_buffers(d, write);
+	case VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER:
+	case VK_DESCRIPTOR_TYPE_STORAGE_BUFFER:
+	case VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER_DYNAMIC:
+	case VK_DESCRIPTOR_TYPE_STORAGE_BUFFER_DYNAMIC:
+		if (write->descriptorCount && !write->pBufferInfo)
+			return must_not_be_null(d, "VkWriteDescriptorSet.pBufferInfo");
+		return null || check_buffers(d, write);
+	case VK_DESCRIPTOR_TYPE_INLINE_UNIFORM_BLOCK:
+		return check_inline_uniforms(d, write);
+	case VK_DESCRIPTOR_TYPE_ACCELERATION_STRUCTURE_KHR:
+		return check_acceleration_structures(d, write, null);
+	}
+	pv_venus_fail(d, "VkWriteDescriptorSet.descriptorType", "it is none that can be written",
+		      (uint64_t)write->descriptorType);
+	return false;
+}
+
 /* ---- Arrays ---- */
 
 bool pv_venus_need_array_more(struct pv_venus_decoder *d, uint64_t count, uint64_t size, const char *field)

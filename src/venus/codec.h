@@ -10,6 +10,7 @@
 
 #include "venus/context.h"
 #include "venus/decoder.h"
+#include "venus/device.h"
 #include "venus/generated/functions.h"
 
 /* Elements of an output array that takes no room in the stream, so that nothing else bounds it. */
@@ -173,11 +174,14 @@ PV_VENUS_INLINE bool pv_venus_load_handle(struct pv_venus_decoder *d, uint64_t i
 	return pv_venus_load_object(d, id, type, field, &object, handle);
 }
 
-static inline bool pv_venus_load_handle_if(struct pv_venus_decoder *d, bool nullable, uint64_t id,
-					   enum pv_venus_type type, const char *field, uint64_t *handle)
+PV_VENUS_INLINE bool pv_venus_load_handle_if(struct pv_venus_decoder *d, bool nullable, uint64_t id,
+					     enum pv_venus_type type, const char *field, uint64_t *handle)
 {
-	return nullable ? pv_venus_load_handle(d, id, type, field, handle)
-			: pv_venus_need_handle(d, id, type, field, handle);
+	if (__builtin_expect(id == 0 && nullable, 0)) {
+		*handle = 0;
+		return true;
+	}
+	return pv_venus_need_handle(d, id, type, field, handle);
 }
 
 /* A handle that other commands may leave out. That of a tombstone is 0 too; the command is skipped then. */
@@ -193,6 +197,20 @@ static inline bool pv_venus_never_null_here(struct pv_venus_decoder *d, uint64_t
 bool pv_venus_may_lack_layout(const void *chain);
 /* By what is chained to a stage: its code is there. */
 bool pv_venus_may_lack_module(const void *chain);
+
+/* By what is enabled. With a device that is a tombstone, which none is asked of, the command is skipped. */
+static inline bool pv_venus_may_be_null_descriptor(const struct pv_venus_decoder *d)
+{
+	return !d->device || d->device->null_descriptor;
+}
+
+static inline bool pv_venus_may_lack_index_buffer(const struct pv_venus_decoder *d)
+{
+	return !d->device || d->device->maintenance6;
+}
+
+/* False: of a descriptor lacks what its type is about, and the stream has failed. */
+bool pv_venus_check_VkWriteDescriptorSet(struct pv_venus_decoder *d, const VkWriteDescriptorSet *write);
 
 /* ---- Arrays ---- */
 

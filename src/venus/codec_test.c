@@ -493,6 +493,68 @@ static void test_null_handles(void **state)
 	assert_true(count > 400);
 }
 
+/* vkUpdateDescriptorSets of one descriptor: what its type is about must be there, and not NULL without the feature. */
+static void test_descriptors(void **state)
+{
+#define IMAGE(sampler, view) 1, 0, sampler, 0, view, 0, 1
+#define BUFFER(buffer)       1, 0, buffer, 0, 0, 0, 16, 0
+#define VIEW(view)           1, 0, view, 0
+#define NONE                 0, 0
+	static const struct {
+		uint32_t type, nr_words, words[24];
+		const char *field; /* NULL: it is well */
+		bool well_with_feature;
+	} cases[] = {
+#define CASE(type, field, well_with_feature, ...)                                                                      \
+	{type, sizeof((uint32_t[]){__VA_ARGS__}) / 4, {__VA_ARGS__}, field, well_with_feature}
+	    CASE(VK_DESCRIPTOR_TYPE_SAMPLER, NULL, true, IMAGE(PV_VENUS_SAMPLER, 0), NONE, NONE),
+	    CASE(VK_DESCRIPTOR_TYPE_SAMPLER, NULL, true, IMAGE(0, 0), NONE, NONE), /* an immutable one */
+	    CASE(VK_DESCRIPTOR_TYPE_SAMPLER, "pImageInfo", false, NONE, BUFFER(PV_VENUS_BUFFER), NONE),
+	    CASE(VK_DESCRIPTOR_TYPE_COMBINED_IMAGE_SAMPLER, NULL, true, IMAGE(PV_VENUS_SAMPLER, PV_VENUS_IMAGE_VIEW),
+		 NONE, NONE),
+	    CASE(VK_DESCRIPTOR_TYPE_COMBINED_IMAGE_SAMPLER, "imageView", true, IMAGE(PV_VENUS_SAMPLER, 0), NONE, NONE),
+	    CASE(VK_DESCRIPTOR_TYPE_SAMPLED_IMAGE, NULL, true, IMAGE(0, PV_VENUS_IMAGE_VIEW), NONE, NONE),
+	    CASE(VK_DESCRIPTOR_TYPE_SAMPLED_IMAGE, "imageView", true, IMAGE(0, 0), NONE, NONE),
+	    CASE(VK_DESCRIPTOR_TYPE_STORAGE_IMAGE, "imageView", true, IMAGE(0, 0), NONE, NONE),
+	    CASE(VK_DESCRIPTOR_TYPE_STORAGE_IMAGE, "pImageInfo", false, NONE, NONE, VIEW(PV_VENUS_BUFFER_VIEW)),
+	    CASE(VK_DESCRIPTOR_TYPE_INPUT_ATTACHMENT, "imageView", true, IMAGE(0, 0), NONE, NONE),
+	    CASE(VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, NULL, true, NONE, NONE, VIEW(PV_VENUS_BUFFER_VIEW)),
+	    CASE(VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, "pTexelBufferView", true, NONE, NONE, VIEW(0)),
+	    CASE(VK_DESCRIPTOR_TYPE_STORAGE_TEXEL_BUFFER, "pTexelBufferView", false, NONE, NONE, NONE),
+	    CASE(VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER, NULL, true, NONE, BUFFER(PV_VENUS_BUFFER), NONE),
+	    CASE(VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER, "buffer", true, NONE, BUFFER(0), NONE),
+	    CASE(VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, "pBufferInfo", false, NONE, NONE, NONE),
+	    CASE(VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER_DYNAMIC, "buffer", true, NONE, BUFFER(0), NONE),
+	    CASE(VK_DESCRIPTOR_TYPE_STORAGE_BUFFER_DYNAMIC, "buffer", true, NONE, BUFFER(0), NONE),
+	    CASE(VK_DESCRIPTOR_TYPE_INLINE_UNIFORM_BLOCK, "pData", false, NONE, NONE, NONE),
+	    CASE(VK_DESCRIPTOR_TYPE_ACCELERATION_STRUCTURE_KHR, "pAccelerationStructures", false, NONE, NONE, NONE),
+	    CASE(VK_DESCRIPTOR_TYPE_MAX_ENUM, "descriptorType", false, IMAGE(PV_VENUS_SAMPLER, PV_VENUS_IMAGE_VIEW),
+		 NONE, NONE),
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 2 * PV_ARRAY_LEN(cases); i++) {
+		const size_t n = i / 2;
+		const bool feature = i % 2;
+		const bool well = !cases[n].field || (feature && cases[n].well_with_feature);
+		struct stream s = {0};
+
+		again();
+		for (int t = PV_VENUS_INSTANCE; t < PV_VENUS_NR_TYPES; t++)
+			object((enum pv_venus_type)t, (uint64_t)t);
+		pv_venus_null.device.null_descriptor = feature;
+		PUT(&s, 79, 0, PV_VENUS_DEVICE, 0, 1, 1, 0, VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET, 0, 0,
+		    PV_VENUS_DESCRIPTOR_SET, 0, 0, 0, 1, cases[n].type);
+		put(&s, cases[n].nr_words, cases[n].words);
+		PUT(&s, 0, 0, 0);
+		run(&s);
+		assert_int_equal(failed(), !well);
+		assert_int_equal(pv_venus_null.nr_calls, well);
+		if (!well)
+			assert_string_equal(strrchr(pv_venus_null.decoder.failed_field, '.') + 1, cases[n].field);
+	}
+}
+
 /* Objects of two devices in one command; one of them may be a device that the host could not make. */
 static void test_other_devices(void **state)
 {
@@ -802,6 +864,7 @@ int main(void)
 	    TEST(test_unknown_commands),
 	    TEST(test_unknown_objects),
 	    TEST(test_null_handles),
+	    TEST(test_descriptors),
 	    TEST(test_other_devices),
 	    TEST(test_ids_taken),
 	    TEST(test_counts),

@@ -149,6 +149,24 @@ static VkResult create_host_device(struct pv_venus_decoder *d, VkPhysicalDevice 
 	return context->instance_fn.CreateDevice(physical_device, &info, NULL, out);
 }
 
+static bool enables_null_descriptor(const VkDeviceCreateInfo *info)
+{
+	const VkPhysicalDeviceRobustness2FeaturesEXT *features =
+	    pv_venus_chain_find(info->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ROBUSTNESS_2_FEATURES_EXT);
+
+	return features && features->nullDescriptor;
+}
+
+static bool enables_maintenance6(const VkDeviceCreateInfo *info)
+{
+	const VkPhysicalDeviceVulkan14Features *all =
+	    pv_venus_chain_find(info->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_4_FEATURES);
+	const VkPhysicalDeviceMaintenance6Features *one =
+	    pv_venus_chain_find(info->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_6_FEATURES);
+
+	return (all && all->maintenance6) || (one && one->maintenance6);
+}
+
 static struct pv_venus_device *new_device(struct pv_venus_context *context)
 {
 	struct pv_venus_device *device;
@@ -204,6 +222,8 @@ void pv_venus_handle_vkCreateDevice(struct pv_venus_decoder *d, struct pv_venus_
 	device->host = context->host_device;
 	device->queues = NULL;
 	device->object = NULL;
+	device->null_descriptor = enables_null_descriptor(args->pCreateInfo);
+	device->maintenance6 = enables_maintenance6(args->pCreateInfo);
 	device->import_semaphore =
 	    device->host->imports_sync_fd
 		? (PFN_vkImportSemaphoreFdKHR)context->instance_fn.GetDeviceProcAddr(handle, "vkImportSemaphoreFdKHR")

@@ -21,6 +21,8 @@ struct pv_venus_device {
 	struct pv_venus_object *object; /* its own; owns all that is made of it */
 	/* NULL: the driver has none, so a batch of work does it. Imports a signalled payload into a semaphore. */
 	PFN_vkImportSemaphoreFdKHR import_semaphore;
+	/* Features that the guest enabled: what may be NULL depends on them. */
+	bool null_descriptor, maintenance6;
 	/* Of the context's list, guarded by its vulkan_lock. */
 	struct pv_venus_device *next;
 };
