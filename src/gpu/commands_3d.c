@@ -523,6 +523,9 @@ void pv_gpu_finish_op(struct pv_gpu *gpu, struct pv_gpu_request *request, enum p
 		if (context && context->serial == request->created_context_serial)
 			forget_context(gpu, context->id);
 	}
+	/* The guest ended the context, so it asks for no result; Linux would log an error for each killed process. */
+	if (request->hdr.type == PV_GPU_CMD_SUBMIT_3D && !pv_id_map_get(&gpu->contexts, request->hdr.ctx_id))
+		response->type = PV_GPU_RESP_OK_NODATA;
 	if (!resource)
 		return;
 	if (request->hdr.type == PV_GPU_CMD_RESOURCE_FLUSH) {

@@ -252,3 +252,4 @@ def test_desktops_leave_nothing(ours):
 
 def test_nothing_was_complained_of(ours):
     assert not ours.complaints()
+    assert not re.search(r"\*ERROR\*.*\(command 0x207\)", ours.dmesg())
