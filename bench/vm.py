@@ -543,7 +543,7 @@ More than 1 is better than the other, whatever the unit.
 
 {failures}
 ''' if failures else ''}
-More figures: [2D](benchmarks/2d.md), [Venus without a guest](benchmarks/venus.md), [the same on an NVIDIA GPU](benchmarks/venus-nvidia.md).
+More figures: [a command without a guest](benchmarks/trip.md), [2D](benchmarks/2d.md), [Venus without a guest](benchmarks/venus.md), [the same on an NVIDIA GPU](benchmarks/venus-nvidia.md).
 """)
 
 
