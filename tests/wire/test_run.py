@@ -236,8 +236,8 @@ def test_kernel_alone_and_extra_words(lab, run):
 
 def test_device_options_are_passed_on(lab, run):
     device, _ = commands(run(FakeQemu(lab), "--size=800x600", "--window", "512M", "--device=llvmpipe", "--renderer=2d,venus",
-                             "--name=work", "--display=png=/tmp/x.png")[1])
-    assert {"--size=800x600", "--window=512M", "--device=llvmpipe", "--renderer=2d,venus", "--name=work",
+                             "--name=work", "--renderer-in-process", "--display=png=/tmp/x.png")[1])
+    assert {"--size=800x600", "--window=512M", "--device=llvmpipe", "--renderer=2d,venus", "--name=work", "--renderer-in-process",
             "--display=png=/tmp/x.png", "--log-level=warning"} <= set(device)
 
 

@@ -144,9 +144,15 @@ class Process:
     def threads(self):
         return len(os.listdir(f"/proc/{self.pid}/task"))
 
+    def children(self):
+        """Process ids: of the one that draws, if there is one."""
+        return [int(child) for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir()
+                for child in (task / "children").read_text().split()]
+
     def rss_bytes(self):
-        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1)) * 1024
+        """Of both."""
+        status = "".join(pathlib.Path(f"/proc/{pid}/status").read_text() for pid in (self.pid, *self.children()))
+        return sum(int(kib) for kib in re.findall(r"VmRSS:\s+(\d+) kB", status)) * 1024
 
     def cpu_seconds(self):
         fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
