@@ -216,7 +216,7 @@ class Codec:
             uses = any("v->" in line for line in body.lines)
             lines += [f"\t{name} *v = memory;"] if uses else []
             lines += body.locals() + [""] + (["\t(void)d;"] if unused else []) + ([] if uses else ["\t(void)memory;"]) + body.lines
-            lines += [f"\treturn {f'pv_venus_check_{name}(d, v)' if name in protocol.CHECKED else 'true'};", "}", ""]
+            lines += [self.last_line(name), "}", ""]
             functions += lines
             prototypes.append(f"bool {prefix}{name}(struct pv_venus_decoder *d, {name} *v);")
             chain = self.chain_symbol(name)
@@ -233,8 +233,12 @@ class Codec:
             body.items(layout.items)
             prototypes.append(f"bool {prefix}{name}(struct pv_venus_decoder *d, {name} *v);")
             functions += [f"bool {prefix}{name}(struct pv_venus_decoder *d, {name} *v)", "{", *body.locals(), "",
-                          *body.lines, "\treturn true;", "}", ""]
+                          *body.lines, self.last_line(name), "}", ""]
         return prototypes, functions
+
+    @staticmethod
+    def last_line(name):
+        return f"\treturn pv_venus_check_{name}(d, v);" if name in protocol.CHECKED else "\treturn true;"
 
     def union_decoder(self, name, layout, prefix):
         selected = any(field.selection for field in layout.struct.fields)
@@ -346,6 +350,7 @@ class Codec:
             body.line(f"for (uint32_t i = 0; i < a.{count}; i++)")
             body.line(f"if (!pv_venus_never_null_here(d, (uint64_t)(uintptr_t)a.{array}[i].{member}, {body.field(array + '.' + member)}))", 1)
             body.line("return;", 2)
+        self.check_queries(command, body)
         lines = body.lines
         signature = f"static void execute_{name}(struct pv_venus_decoder *d)"
         out = [signature, "{", f"\tstruct pv_venus_args_{name} a;"]
@@ -457,6 +462,16 @@ class Codec:
                             return True
             return False
         return reaches(command.request)
+
+    @staticmethod
+    def check_queries(command, body):
+        """Drivers take it for granted that a pool has the queries."""
+        names = [param.name for param in command.command.params]
+        first = next((name for name in ("query", "firstQuery") if name in names), None)
+        if "queryPool" in names and first:
+            count = next((f"a.{name}" for name in ("queryCount", "accelerationStructureCount") if name in names), "1")
+            body.line(f"if (!pv_venus_check_queries(d, a.queryPool_object, a.{first}, {count}, {body.field(first)}))")
+            body.line("return;", 1)
 
     def parameter(self, command, item, body, created, output_arrays, blobs, locals_):
         """Decodes one parameter into the struct of arguments."""

@@ -100,6 +100,8 @@ class Examples:
             if item.kind in ("array", "blob", "strings") and item.length and not item.fixed:
                 for name in re.findall(r"[A-Za-z_]\w*", item.length):
                     values[name] = 2
+                if item.field.owner == "VkSpecializationInfo":
+                    values["dataSize"] = 8  # entries are at 2, of 3 bytes
                 if "codeSize" in item.length:
                     values["codeSize"] = 8
                 if "amples" in item.length:

@@ -30,6 +30,8 @@ vkResetFenceResourceMESA vkWaitSemaphoreResourceMESA vkImportSemaphoreResourceME
 vkCmdPipelineBarrier vkCmdPipelineBarrier2 vkCmdWaitEvents vkCmdWaitEvents2 vkCmdSetEvent2
 vkAllocateCommandBuffers vkFreeCommandBuffers vkDestroyCommandPool
 vkAllocateDescriptorSets vkFreeDescriptorSets vkDestroyDescriptorPool vkResetDescriptorPool
+vkCreateQueryPool vkGetQueryPoolResults
+vkGetRayTracingShaderGroupHandlesKHR vkGetRayTracingCaptureReplayShaderGroupHandlesKHR
 vkCopyImageToMemoryMESA vkCopyMemoryToImageMESA vkWriteSamplerDescriptorMESA vkWriteResourceDescriptorMESA
 """.split()
 
@@ -68,7 +70,7 @@ NEVER_NULL_HERE = {
 
 # Structs of which members depend on others in ways vk.xml does not tell: bool pv_venus_check_NAME(struct pv_venus_decoder *,
 # const NAME *) looks at one when it is decoded.
-CHECKED = ("VkWriteDescriptorSet",)
+CHECKED = ("VkSpecializationInfo", "VkWriteDescriptorSet")
 
 # Functions our own code wants as well.
 MORE_FUNCTIONS = """

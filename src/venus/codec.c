@@ -61,6 +61,20 @@ bool pv_venus_may_lack_module(const void *chain)
 	       pv_venus_chain_find(chain, VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_MODULE_IDENTIFIER_CREATE_INFO_EXT);
 }
 
+bool pv_venus_check_VkSpecializationInfo(struct pv_venus_decoder *d, const VkSpecializationInfo *info)
+{
+	for (uint32_t i = 0; i < info->mapEntryCount; i++) {
+		const VkSpecializationMapEntry *entry = &info->pMapEntries[i];
+
+		if (entry->size > info->dataSize || entry->offset > info->dataSize - entry->size) {
+			pv_venus_fail(d, "VkSpecializationInfo.pMapEntries", "it is outside of the data",
+				      entry->offset);
+			return false;
+		}
+	}
+	return true;
+}
+
 /* ---- Descriptors ---- */
 
 static bool must_not_be_null(struct pv_venus_decoder *d, const char *field)

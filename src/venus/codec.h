@@ -12,6 +12,7 @@
 #include "venus/decoder.h"
 #include "venus/device.h"
 #include "venus/generated/functions.h"
+#include "venus/query.h"
 
 /* Elements of an output array that takes no room in the stream, so that nothing else bounds it. */
 #define PV_VENUS_MAX_OUTPUT 65536u
@@ -209,6 +210,20 @@ static inline bool pv_venus_may_lack_index_buffer(const struct pv_venus_decoder 
 	return !d->device || d->device->maintenance6;
 }
 
+/* False: the pool does not have that many, and the stream has failed. */
+static inline bool pv_venus_check_queries(struct pv_venus_decoder *d, const struct pv_venus_object *pool,
+					  uint32_t first, uint32_t count, const char *field)
+{
+	uint32_t available = pv_venus_queries_of(pool);
+
+	if (__builtin_expect(first <= available && count <= available - first, 1))
+		return true;
+	pv_venus_fail(d, field, "the pool has not as many queries", (uint64_t)first + count);
+	return false;
+}
+
+/* False: an entry is outside of the data, and the stream has failed. */
+bool pv_venus_check_VkSpecializationInfo(struct pv_venus_decoder *d, const VkSpecializationInfo *info);
 /* False: of a descriptor lacks what its type is about, and the stream has failed. */
 bool pv_venus_check_VkWriteDescriptorSet(struct pv_venus_decoder *d, const VkWriteDescriptorSet *write);
 

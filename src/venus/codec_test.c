@@ -555,6 +555,46 @@ static void test_descriptors(void **state)
 	}
 }
 
+static void test_specialization(void **state)
+{
+	struct pv_venus_decoder *d = &pv_venus_null.decoder;
+	VkSpecializationMapEntry entry = {.offset = 4, .size = 4};
+	const VkSpecializationInfo info = {.mapEntryCount = 1, .pMapEntries = &entry, .dataSize = 8};
+
+	(void)state;
+	assert_true(pv_venus_check_VkSpecializationInfo(d, &info));
+	entry.size = SIZE_MAX;
+	assert_false(pv_venus_check_VkSpecializationInfo(d, &info));
+	assert_string_equal(d->failed_field, "VkSpecializationInfo.pMapEntries");
+	entry.size = 4;
+	entry.offset = 5;
+	assert_false(pv_venus_check_VkSpecializationInfo(d, &info));
+}
+
+static void test_queries_of_the_pool(void **state)
+{
+	struct stream s = {0};
+
+	(void)state;
+	object(PV_VENUS_COMMAND_BUFFER, 7);
+	object(PV_VENUS_QUERY_POOL, 8);
+	pv_venus_object_find(pv_venus_null.context.objects, 8)->extra = pv_venus_query_pool_extra(4, 1);
+	PUT(&s, 0x81, 0, 7, 0, 8, 0, 1, 3); /* vkCmdResetQueryPool */
+	run(&s);
+	assert_false(failed());
+	assert_int_equal(pv_venus_null.nr_calls, 1);
+	s.words[7] = 4;
+	assert_fails(&s, "vkCmdResetQueryPool.firstQuery");
+	pv_venus_null.decoder.failed = false;
+	s.words[6] = s.words[7] = UINT32_MAX;
+	assert_fails(&s, "vkCmdResetQueryPool.firstQuery");
+	pv_venus_null.decoder.failed = false;
+	s.count = 0;
+	PUT(&s, 0x80, 0, 7, 0, 8, 0, 4); /* vkCmdEndQuery */
+	assert_fails(&s, "vkCmdEndQuery.query");
+	assert_int_equal(pv_venus_null.nr_calls, 1);
+}
+
 /* Objects of two devices in one command; one of them may be a device that the host could not make. */
 static void test_other_devices(void **state)
 {
@@ -865,6 +905,8 @@ int main(void)
 	    TEST(test_unknown_objects),
 	    TEST(test_null_handles),
 	    TEST(test_descriptors),
+	    TEST(test_specialization),
+	    TEST(test_queries_of_the_pool),
 	    TEST(test_other_devices),
 	    TEST(test_ids_taken),
 	    TEST(test_counts),

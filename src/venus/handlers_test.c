@@ -14,6 +14,7 @@
 #include "venus/handler.h"
 #include "venus/host.h"
 #include "venus/memory.h"
+#include "venus/query.h"
 #include "venus/queue.h"
 
 #define LOCAL_TYPE  0
@@ -27,7 +28,7 @@ static struct world {
 	struct pv_venus_queue queue;
 	struct pv_venus_decoder decoder;
 	/* What the host was asked for. */
-	int nr_allocated, nr_freed, nr_submits, nr_pools_destroyed, nr_buffers_freed;
+	int nr_allocated, nr_freed, nr_submits, nr_pools_destroyed, nr_buffers_freed, nr_results;
 	bool had_export, had_dedicated;
 	void *imported;
 	uint64_t size_bytes;
@@ -122,6 +123,41 @@ static void VKAPI_CALL destroy_command_pool(VkDevice device, VkCommandPool pool,
 	w.nr_pools_destroyed++;
 }
 
+static VkResult VKAPI_CALL create_query_pool(VkDevice device, const VkQueryPoolCreateInfo *info,
+					     const VkAllocationCallbacks *allocator, VkQueryPool *out)
+{
+	(void)device, (void)info, (void)allocator;
+	*out = HANDLE(VkQueryPool, 0x4000);
+	return w.result;
+}
+
+static VkResult VKAPI_CALL get_query_pool_results(VkDevice device, VkQueryPool pool, uint32_t first, uint32_t count,
+						  size_t data_bytes, void *data, VkDeviceSize stride,
+						  VkQueryResultFlags flags)
+{
+	(void)device, (void)pool, (void)first, (void)count, (void)data_bytes, (void)data, (void)stride, (void)flags;
+	w.nr_results++;
+	return w.result;
+}
+
+static VkResult VKAPI_CALL get_group_handles(VkDevice device, VkPipeline pipeline, uint32_t first, uint32_t count,
+					     size_t data_bytes, void *data)
+{
+	(void)device, (void)pipeline, (void)first, (void)count, (void)data_bytes, (void)data;
+	w.nr_results++;
+	return w.result;
+}
+
+static void VKAPI_CALL get_properties(VkPhysicalDevice device, VkPhysicalDeviceProperties2 *out)
+{
+	VkPhysicalDeviceRayTracingPipelinePropertiesKHR *tracing =
+	    pv_venus_chain_find(out, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_PIPELINE_PROPERTIES_KHR);
+
+	(void)device;
+	tracing->shaderGroupHandleSize = 32;
+	tracing->shaderGroupHandleCaptureReplaySize = 64;
+}
+
 /* ---- The world ---- */
 
 static struct pv_venus_object *add(enum pv_venus_type type, uint64_t id, uint64_t handle, struct pv_venus_object *owner)
@@ -164,6 +200,11 @@ static int start(void **state)
 	w.device.fn.AllocateCommandBuffers = allocate_command_buffers;
 	w.device.fn.FreeCommandBuffers = free_command_buffers;
 	w.device.fn.DestroyCommandPool = destroy_command_pool;
+	w.device.fn.CreateQueryPool = create_query_pool;
+	w.device.fn.GetQueryPoolResults = get_query_pool_results;
+	w.device.fn.GetRayTracingShaderGroupHandlesKHR = get_group_handles;
+	w.device.fn.GetRayTracingCaptureReplayShaderGroupHandlesKHR = get_group_handles;
+	w.context.instance_fn.GetPhysicalDeviceProperties2 = get_properties;
 	pv_mutex_init(&w.queue.lock);
 	w.device.object = add(PV_VENUS_DEVICE, DEVICE_ID, 0xd000, NULL);
 	return 0;
@@ -499,6 +540,87 @@ static VkResult enumerate(uint64_t id)
 	return args.ret;
 }
 
+/* Drivers do not look at how much room there is for results. */
+static void test_results_fit(void **state)
+{
+	static const struct {
+		VkQueryType type;
+		VkQueryPipelineStatisticFlags statistics;
+		uint32_t count;
+		size_t data_bytes;
+		VkDeviceSize stride;
+		VkQueryResultFlags flags;
+		bool fit;
+	} cases[] = {
+	    {VK_QUERY_TYPE_TIMESTAMP, 0, 1, 4, 0, 0, true},
+	    {VK_QUERY_TYPE_TIMESTAMP, 0, 1, 4, UINT64_MAX, 0, true},
+	    {VK_QUERY_TYPE_TIMESTAMP, 0, 1, 3, 0, 0, false},
+	    {VK_QUERY_TYPE_TIMESTAMP, 0, 1, 0, 0, 0, false},
+	    {VK_QUERY_TYPE_TIMESTAMP, 0, 0, 0, 0, 0, true},
+	    {VK_QUERY_TYPE_TIMESTAMP, 0, 1, 4, 0, VK_QUERY_RESULT_64_BIT, false},
+	    {VK_QUERY_TYPE_OCCLUSION, 0, 4, 32, 8, VK_QUERY_RESULT_64_BIT, true},
+	    {VK_QUERY_TYPE_OCCLUSION, 0, 4, 31, 8, VK_QUERY_RESULT_64_BIT, false},
+	    {VK_QUERY_TYPE_OCCLUSION, 0, 4, 32, 9, VK_QUERY_RESULT_64_BIT, false},
+	    {VK_QUERY_TYPE_OCCLUSION, 0, 4, 32, UINT64_MAX / 3 + 1, VK_QUERY_RESULT_64_BIT, false},
+	    {VK_QUERY_TYPE_OCCLUSION, 0, 2, 16, 8, VK_QUERY_RESULT_WITH_AVAILABILITY_BIT, true},
+	    {VK_QUERY_TYPE_OCCLUSION, 0, 2, 12, 8, VK_QUERY_RESULT_WITH_AVAILABILITY_BIT, false},
+	    {VK_QUERY_TYPE_PIPELINE_STATISTICS, 0x7ff, 1, 88, 0, VK_QUERY_RESULT_64_BIT, true},
+	    {VK_QUERY_TYPE_PIPELINE_STATISTICS, 0x7ff, 1, 87, 0, VK_QUERY_RESULT_64_BIT, false},
+	    {VK_QUERY_TYPE_TRANSFORM_FEEDBACK_STREAM_EXT, 0, 1, 8, 0, 0, true},
+	    {VK_QUERY_TYPE_TRANSFORM_FEEDBACK_STREAM_EXT, 0, 1, 7, 0, 0, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < PV_ARRAY_LEN(cases); i++) {
+		const VkQueryPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO,
+						    .queryType = cases[i].type,
+						    .queryCount = 4,
+						    .pipelineStatistics = cases[i].statistics};
+		VkQueryPool made = VK_NULL_HANDLE;
+		struct pv_venus_args_vkCreateQueryPool create = {.device_object = w.device.object,
+								 .pCreateInfo = &info,
+								 .pQueryPool = &made,
+								 .pQueryPool_id = 100 + i};
+		struct pv_venus_args_vkGetQueryPoolResults get = {.device_object = w.device.object,
+								  .queryCount = cases[i].count,
+								  .dataSize = cases[i].data_bytes,
+								  .stride = cases[i].stride,
+								  .flags = cases[i].flags};
+
+		w.nr_results = 0;
+		w.decoder.failed = false;
+		pv_venus_handle_vkCreateQueryPool(&w.decoder, &create);
+		assert_int_equal(PV_VENUS_HANDLE(made), 0x4000);
+		get.queryPool_object = pv_venus_object_find(w.context.objects, 100 + i);
+		assert_int_equal(pv_venus_queries_of(get.queryPool_object), 4);
+		pv_venus_handle_vkGetQueryPoolResults(&w.decoder, &get);
+		assert_int_equal(w.decoder.failed, !cases[i].fit);
+		assert_int_equal(w.nr_results, cases[i].fit);
+	}
+}
+
+static void test_group_handles_fit(void **state)
+{
+	struct pv_venus_args_vkGetRayTracingShaderGroupHandlesKHR get = {
+	    .device_object = w.device.object, .groupCount = 2, .dataSize = 64};
+	struct pv_venus_args_vkGetRayTracingCaptureReplayShaderGroupHandlesKHR capture = {
+	    .device_object = w.device.object, .groupCount = 2, .dataSize = 128};
+
+	(void)state;
+	pv_venus_handle_vkGetRayTracingShaderGroupHandlesKHR(&w.decoder, &get);
+	pv_venus_handle_vkGetRayTracingCaptureReplayShaderGroupHandlesKHR(&w.decoder, &capture);
+	assert_false(w.decoder.failed);
+	assert_int_equal(w.nr_results, 2);
+	get.dataSize--;
+	pv_venus_handle_vkGetRayTracingShaderGroupHandlesKHR(&w.decoder, &get);
+	assert_true(w.decoder.failed);
+	w.decoder.failed = false;
+	capture.groupCount = UINT32_MAX;
+	pv_venus_handle_vkGetRayTracingCaptureReplayShaderGroupHandlesKHR(&w.decoder, &capture);
+	assert_true(w.decoder.failed);
+	assert_int_equal(w.nr_results, 2);
+}
+
 static void test_the_device_keeps_its_name(void **state)
 {
 	(void)state;
@@ -528,6 +650,8 @@ int main(void)
 	    TEST(test_a_pool_takes_its_children_along),
 	    TEST(test_children_that_were_not_made),
 	    TEST(test_children_are_freed_by_their_own_pool),
+	    TEST(test_results_fit),
+	    TEST(test_group_handles_fit),
 	    TEST(test_the_device_keeps_its_name),
 	};
 
