@@ -196,7 +196,7 @@ static enum pv_status check_header(struct pv_vtest_client *client, uint32_t comm
 					     command);
 	if (client->has_name && command == PV_VTEST_CREATE_RENDERER)
 		return pv_vtest_client_fault(client, handler->name, "the client has introduced itself already");
-	if (len < handler->min_words || len > handler->max_words)
+	if (len < handler->min_words || (len > handler->max_words && !handler->longer_header))
 		return pv_vtest_client_fault(client, handler->name, "a length of %u, it has %u to %u", len,
 					     handler->min_words, handler->max_words);
 	if (client->version < handler->since)
@@ -222,7 +222,9 @@ static enum pv_status next_message(struct pv_vtest_client *client, struct pv_vte
 	status = check_header(client, header[1], header[0], handler);
 	if (status != PV_OK)
 		return status;
-	len = handler->in_bytes ? header[0] : 4 * (size_t)header[0];
+	len = header[0] < handler->max_words ? header[0] : handler->max_words;
+	if (!handler->in_bytes)
+		len *= 4;
 	if (have - sizeof(header) < len)
 		return PV_PENDING;
 	*out = (struct pv_vtest_message){handler, client->in + client->in_start + sizeof(header), len};

@@ -37,6 +37,7 @@ struct pv_vtest_handler {
 	const char *name;
 	uint32_t min_words, max_words;
 	bool in_bytes;      /* the header's length counts bytes; so do the limits */
+	bool longer_header; /* whatever more words the header says do not come */
 	bool needs_context; /* only after CONTEXT_INIT */
 	uint32_t since;     /* version of the protocol that must have been agreed on */
 	/*

@@ -417,6 +417,7 @@ static const struct pv_vtest_handler handlers[] = {
      .name = "TRANSFER_PUT2",
      .min_words = 10,
      .max_words = 10,
+     .longer_header = true, /* Mesa counts the pixels, which are in shared memory */
      .run = pv_vtest_transfer},
     {.command = PV_VTEST_SUBMIT_CMD,
      .name = "SUBMIT_CMD",

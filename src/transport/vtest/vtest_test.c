@@ -862,6 +862,11 @@ static void opengl_clients(void **state)
 	SEND(fd, PV_VTEST_TRANSFER_GET2, 7, 0, 0, 0, 0, 16, 8, 1, 512, 0);
 	expect_nothing(fd);
 	assert_int_equal(fake.transfers, 2);
+	/* As Mesa does: a length with the pixels, which do not follow. */
+	const uint32_t put[] = {10 + 512 / 4, PV_VTEST_TRANSFER_PUT2, 7, 0, 0, 0, 0, 16, 8, 1, 512, 0};
+	send_bytes(fd, put, sizeof(put));
+	expect_nothing(fd);
+	assert_int_equal(fake.transfers, 3);
 
 	/* Busy until the fence has signalled; asked again and again there is one fence. */
 	fake.late_fences = true;
@@ -931,6 +936,8 @@ static void opengl_that_cannot_be_had(void **state)
 	    {2, {10, PV_VTEST_TRANSFER_GET2, 9}, 12, "there is no resource 9"},
 	    {2, {11, PV_VTEST_RESOURCE_CREATE2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4097}, 13, "more memory"},
 	    {2, {UINT32_MAX, PV_VTEST_SUBMIT_CMD}, 2, "a length of"},
+	    {2, {11, PV_VTEST_TRANSFER_GET2, 1}, 13, "a length of"},
+	    {2, {9, PV_VTEST_TRANSFER_PUT2, 1}, 11, "a length of"},
 	};
 	pv_vtest_destroy(vtest);
 	start(&(struct pv_vtest_params){.take_listen_fd = -1, .max_client_bytes = 4096});
