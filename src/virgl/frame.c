@@ -92,6 +92,32 @@ void pv_virgl_drop_frame(struct pv_virgl_resource *resource)
 	resource->frame = NULL;
 }
 
+static struct pv_virgl_flush *make_flush(struct pv_virgl *virgl)
+{
+	struct pv_virgl_flush *flush = virgl->free_flushes;
+
+	if (!flush)
+		return malloc(sizeof(*flush));
+	virgl->free_flushes = flush->next;
+	return flush;
+}
+
+static void recycle(struct pv_virgl *virgl, struct pv_virgl_flush *flush)
+{
+	flush->next = virgl->free_flushes;
+	virgl->free_flushes = flush;
+}
+
+static struct pv_virgl_flush *take_first(struct pv_virgl *virgl)
+{
+	struct pv_virgl_flush *flush = virgl->flushes;
+
+	virgl->flushes = flush->next;
+	if (!virgl->flushes)
+		virgl->last_flush = &virgl->flushes;
+	return flush;
+}
+
 enum pv_status pv_virgl_update_frame(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id,
 				     const struct pv_rect *rect)
 {
@@ -105,12 +131,12 @@ enum pv_status pv_virgl_update_frame(struct pv_renderer *renderer, uint64_t op_i
 	struct pv_rect inside = pv_rect_intersect(rect, &whole);
 	resource->frame->stale = pv_rect_union(&resource->frame->stale, &inside);
 
-	flush = malloc(sizeof(*flush));
+	flush = make_flush(virgl);
 	if (!flush)
 		return PV_OK; /* the display waits in the read-back, then */
 	*flush = (struct pv_virgl_flush){.op_id = op_id, .fence_id = ++virgl->next_flush_id};
 	if (virgl_renderer_create_fence((int)flush->fence_id, 0) != 0) {
-		free(flush);
+		recycle(virgl, flush);
 		return PV_OK;
 	}
 	*virgl->last_flush = flush;
@@ -122,23 +148,27 @@ void pv_virgl_finish_flushes(struct pv_virgl *virgl)
 {
 	/* In a circle: ids wrap. */
 	while (virgl->flushes && (int32_t)(virgl->done_flush_id - virgl->flushes->fence_id) >= 0) {
-		struct pv_virgl_flush *flush = virgl->flushes;
+		struct pv_virgl_flush *flush = take_first(virgl);
+		uint64_t op_id = flush->op_id;
 
-		virgl->flushes = flush->next;
-		if (!virgl->flushes)
-			virgl->last_flush = &virgl->flushes;
-		virgl->base.events.op_done(virgl->base.events.user, flush->op_id, PV_OK);
-		free(flush);
+		recycle(virgl, flush);
+		virgl->base.events.op_done(virgl->base.events.user, op_id, PV_OK);
 	}
 }
 
 void pv_virgl_forget_flushes(struct pv_virgl *virgl)
 {
-	while (virgl->flushes) {
-		struct pv_virgl_flush *flush = virgl->flushes;
+	while (virgl->flushes)
+		recycle(virgl, take_first(virgl));
+}
 
-		virgl->flushes = flush->next;
+void pv_virgl_free_flushes(struct pv_virgl *virgl)
+{
+	pv_virgl_forget_flushes(virgl);
+	while (virgl->free_flushes) {
+		struct pv_virgl_flush *flush = virgl->free_flushes;
+
+		virgl->free_flushes = flush->next;
 		free(flush);
 	}
-	virgl->last_flush = &virgl->flushes;
 }

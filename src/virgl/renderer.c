@@ -612,6 +612,7 @@ static void destroy(struct pv_renderer *renderer)
 
 	reset(renderer);
 	pv_virgl_library_finish(&virgl->library);
+	pv_virgl_free_flushes(virgl);
 	while (virgl->free_fences) {
 		struct pv_virgl_fence *fence = virgl->free_fences;
 

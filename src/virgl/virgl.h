@@ -55,7 +55,7 @@ struct pv_virgl {
 	struct pv_virgl_fence *free_fences;
 	uint32_t nr_fences;
 
-	struct pv_virgl_flush *flushes, **last_flush;
+	struct pv_virgl_flush *flushes, **last_flush, *free_flushes;
 	uint32_t next_flush_id, done_flush_id;
 };
 
@@ -74,5 +74,6 @@ void pv_virgl_drop_frame(struct pv_virgl_resource *resource);
 /* Tells of the flushes whose fence has signalled. */
 void pv_virgl_finish_flushes(struct pv_virgl *virgl);
 void pv_virgl_forget_flushes(struct pv_virgl *virgl);
+void pv_virgl_free_flushes(struct pv_virgl *virgl);
 
 #endif
