@@ -168,10 +168,11 @@ bool pv_venus_check_VkWriteDescriptorSet(struct pv_venus_decoder *d, const VkWri
 		return check_inline_uniforms(d, write);
 	case VK_DESCRIPTOR_TYPE_ACCELERATION_STRUCTURE_KHR:
 		return check_acceleration_structures(d, write, null);
+	default:
+		pv_venus_fail(d, "VkWriteDescriptorSet.descriptorType", "it is none that can be written",
+			      (uint64_t)write->descriptorType);
+		return false;
 	}
-	pv_venus_fail(d, "VkWriteDescriptorSet.descriptorType", "it is none that can be written",
-		      (uint64_t)write->descriptorType);
-	return false;
 }
 
 /* ---- Arrays ---- */
