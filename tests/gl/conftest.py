@@ -36,9 +36,14 @@ class Server:
             self.process = subprocess.Popen([*map(str, command), f"--socket-path={self.socket}"], stdout=log, stderr=log,
                                             env={**os.environ, "VK_DRIVER_FILES": "/usr/share/vulkan/icd.d/lvp_icd.json"})
         deadline = time.monotonic() + 20
-        while not self.socket.exists():
+        while not self._is_listening():
             assert self.process.poll() is None and time.monotonic() < deadline, self.log()
             time.sleep(0.02)
+
+    def _is_listening(self):
+        """Its file is there a moment before."""
+        sockets = [line.split() for line in pathlib.Path("/proc/net/unix").read_text().splitlines()]
+        return any(words[-1] == str(self.socket) and int(words[3], 16) & 0x10000 for words in sockets[1:])
 
     def log(self):
         return self.log_path.read_text(errors="replace")
