@@ -26,7 +26,7 @@ def opengl(guest):
 
 @contextlib.contextmanager
 def running(guest, command):
-    program = guest.start(command)
+    program = guest.start(command, 3600)
     try:
         yield program
     finally:
