@@ -340,7 +340,7 @@ def main():
     check.step("wire tests asan", pytest_step(["tests/wire"], "build/asan", 900), ["build asan"])
     check.step("wire tests tsan", pytest_step(["tests/wire"], "build/tsan", 900, ["-m", "not slow"]), ["build tsan"])
     check.step("venus tests", pytest_step(["tests/venus"], "build/asan", 1800), ["build asan"])
-    check.step("OpenGL tests", pytest_step(["tests/gl"], "build", 400), ["build gcc"])
+    check.step("OpenGL tests", pytest_step(["tests/gl"], "build", 900), ["build gcc"])
     check.step("fuzz smoke", fuzz_step(15), ["build fuzz"])
     check.step("guest image", command_step(["guest/build-image"], 900))
     check.step("end-to-end tests", pytest_step(["tests/e2e"], "build/asan", 3000), ["build gcc", "build asan", "guest image"])

@@ -3,6 +3,7 @@
 
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -17,6 +18,14 @@ from conftest import BUILD, NATIVE, PROBE, run
 
 CREATE_RENDERER, PROTOCOL_VERSION = 8, 11
 RESOURCE_CREATE2, TRANSFER_PUT2, SUBMIT_CMD, BUSY_WAIT = 12, 14, 6, 7
+SOAK_S = float(os.environ.get("PVGPU_GL_SOAK_SECONDS", 0))
+
+
+def wait_for_no_client(server):
+    deadline = time.monotonic() + 20
+    while server.children() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not server.children(), "processes of clients that left"
 
 
 def draw(path, environment):
@@ -58,10 +67,33 @@ def test_many_clients_with_the_same_ids(server, tmp_path):
                                 stdout=subprocess.DEVNULL) for i in range(6)]
     assert [process.wait(60) for process in running] == [0] * 6
     assert all((tmp_path / f"{i}.ppm").read_bytes() == alone for i in range(6))
-    deadline = time.monotonic() + 20
-    while server.children() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not server.children(), "processes of clients that left"
+    wait_for_no_client(server)
+
+
+def test_clients_leave_nothing(server, tmp_path):
+    def come_and_go(count, killed):
+        running = [subprocess.Popen([PROBE, "draw", tmp_path / f"{i}.ppm", "upload"], env={**os.environ, **server.client},
+                                    stdout=subprocess.DEVNULL) for i in range(count)]
+        if killed:
+            time.sleep(0.3)  # some have come, some draw
+            for process in running:
+                process.kill()
+        codes = [process.wait(60) for process in running]
+        assert killed or codes == [0] * count
+        wait_for_no_client(server)
+        process = pathlib.Path(f"/proc/{server.process.pid}")
+        resident_kib = int(re.search(r"VmRSS:\s+(\d+)", (process / "status").read_text()).group(1))
+        return len(os.listdir(process / "fd")), len(os.listdir(process / "task")), resident_kib
+
+    come_and_go(4, killed=False)
+    fds, threads, resident_kib = come_and_go(4, killed=True)
+    end, turns = time.monotonic() + SOAK_S, 0
+    while turns < 6 or time.monotonic() < end:
+        after = come_and_go(4, killed=turns % 2 == 1)
+        turns += 1
+    print(f"{4 * turns} clients: {(fds, threads, resident_kib)} became {after}")
+    assert after[:2] == (fds, threads)
+    assert after[2] < resident_kib + 4096
 
 
 def test_vulkan_on_the_same_socket(server):
