@@ -204,9 +204,9 @@ static size_t right_fds(struct machine *machine, uint32_t request, const uint8_t
 {
 	switch (request) {
 	case PV_VHOST_SET_MEM_TABLE:
-		for (uint8_t i = 0; i < payload[0]; i++)
+		for (size_t i = 0; i < pv_min_u64(payload[0], PV_VHOST_MAX_FDS); i++)
 			fds[i] = fuzz_machine_borrow_fd(&machine->base, i == 1 ? 2 : 0);
-		return payload[0];
+		return pv_min_u64(payload[0], PV_VHOST_MAX_FDS);
 	case PV_VHOST_ADD_MEM_REG:
 		fds[0] = fuzz_machine_borrow_fd(&machine->base, 0);
 		return 1;
