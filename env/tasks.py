@@ -197,11 +197,14 @@ def verb_demo(arguments):
 
 
 def verb_guest(arguments):
+    sys.path.insert(0, str(TOP / "guest"))
+    import vm
     parser = argparse.ArgumentParser(
         prog="./run guest", usage="./run guest [OPTIONS] -- CMD [ARGUMENTS]",
         description="Boot the guest, run CMD in it as root, print its output, exit with its exit code. A CMD of one word is "
         "given to the guest's shell as it is: ./run guest -- 'lspci | grep VGA'")
     parser.add_argument("--gpu", choices=["ours", "qemu"], help="build/pvgpu (default if it is there) or QEMU's virtio-gpu-pci")
+    parser.add_argument("--release", choices=vm.RELEASES, default=vm.RELEASES[0], help="of Debian, in the guest")
     parser.add_argument("--front-end", choices=["gpu", "vga", "test"], default="gpu",
                         help="vhost-user-gpu-pci, vhost-user-vga or vhost-user-test-device-pci")
     parser.add_argument("--qemu", choices=["11", "7.2"], default="11", help="QEMU's version")
@@ -222,8 +225,6 @@ def verb_guest(arguments):
     options, command = parser.parse_args(arguments[:at]), arguments[at + 1:]
     if not command:
         parser.error("no command behind --")
-    sys.path.insert(0, str(TOP / "guest"))
-    import vm
     try:
         return run_guest(vm, options, command[0] if len(command) == 1 else shlex.join(command))
     except vm.GuestError as error:
@@ -242,7 +243,7 @@ def run_guest(vm, options, command):
             gpu = device.qemu_arguments(options.front_end)
         machine = stack.enter_context(vm.Machine(
             gpu=gpu, qemu=options.qemu, memory_mib=options.memory, cpus=options.cpus, kernel=options.kernel,
-            extra=shlex.split(options.qemu_args), directory=keep))
+            release=options.release, extra=shlex.split(options.qemu_args), directory=keep))
         say(f"guest: up after {machine.boot_seconds:.1f} s with {'KVM' if machine.kvm else 'TCG'}, "
             f"{'build/pvgpu' if device else 'the virtio-gpu of QEMU'}")
         if options.x:

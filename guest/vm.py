@@ -52,9 +52,12 @@ def cache_directory():
     return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "pvgpu"
 
 
-def guest_image():
-    """The directory of the guest image, which is made if it is not there."""
-    result = subprocess.run([TOP / "guest/build-image"], stdout=subprocess.PIPE, text=True, check=False)
+RELEASES = ("trixie-backports", "trixie", "bookworm")
+
+
+def guest_image(release=RELEASES[0]):
+    """The directory of the guest image of a Debian release, which is made if it is not there."""
+    result = subprocess.run([TOP / "guest/build-image", release], stdout=subprocess.PIPE, text=True, check=False)
     if result.returncode:
         raise GuestError("the guest image could not be made")
     return pathlib.Path(result.stdout.strip())
@@ -351,7 +354,7 @@ class Machine:
     """
 
     def __init__(self, gpu=None, display="none", qemu="11", memory_mib=2048, cpus=2, kernel="", extra=(), directory=None,
-                 boot_timeout=120, image=None, board="q35"):
+                 boot_timeout=120, release=RELEASES[0], board="q35"):
         self._own = directory is None
         self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix="pvgpu-vm-", dir="/tmp"))
         self.share = self.directory / "share"
@@ -363,7 +366,7 @@ class Machine:
         self._running, self._done, self._boots, self._ended, self._number = set(), {}, 0, False, 0
         self.boot_seconds = self.guest_seconds = None
         self.x_display = None
-        command = self._command(gpu, display, qemu, board, memory_mib, cpus, kernel, extra, image or guest_image())
+        command = self._command(gpu, display, qemu, board, memory_mib, cpus, kernel, extra, guest_image(release))
         for name in ("agent.sock", "qmp.sock"):
             (self.directory / name).unlink(missing_ok=True)
         start = time.monotonic()

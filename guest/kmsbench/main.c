@@ -131,16 +131,6 @@ static const struct mode *find_mode(const char *name)
 	pv_die("there is no mode '%s'; see pvgpu-kmsbench --help", name);
 }
 
-static struct pv_point parse_point(const char *what, const char *text)
-{
-	struct pv_point point;
-	int used = 0;
-
-	if (sscanf(text, "%6d,%6d%n", &point.x, &point.y, &used) != 2 || text[used])
-		pv_die("%s takes a point such as 100,50, not '%s'", what, text);
-	return point;
-}
-
 static void read_option(struct pv_options *options, enum option_id option, const char *value)
 {
 	switch (option) {
@@ -177,15 +167,17 @@ static void read_option(struct pv_options *options, enum option_id option, const
 		options->tick_us = (uint32_t)pv_parse_uint("--tick-us", value, 0, 1000000);
 		break;
 	case OPTION_POS:
-		options->position = parse_point("--pos", value);
+		pv_parse_point("--pos", value, &options->position.x, &options->position.y);
 		break;
 	case OPTION_HOT:
-		options->hot = parse_point("--hot", value);
+		pv_parse_point("--hot", value, &options->hot.x, &options->hot.y);
 		break;
 	case OPTION_MOVE:
 		if (options->move_count == PV_MOVES_MAX)
 			pv_die("--move can be given %d times, no more", PV_MOVES_MAX);
-		options->moves[options->move_count++] = parse_point("--move", value);
+		pv_parse_point("--move", value, &options->moves[options->move_count].x,
+			       &options->moves[options->move_count].y);
+		options->move_count++;
 		break;
 	case OPTION_STEP_MS:
 		options->step_ms = (uint32_t)pv_parse_uint("--step-ms", value, 0, 600000);

@@ -12,7 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SIDE_MAX 16384
+#define SIDE_MAX       16384
+#define COORDINATE_MAX 999999
 
 static volatile sig_atomic_t interrupted;
 
@@ -112,13 +113,30 @@ void pv_json_string(const char *text)
 	putchar('"');
 }
 
+/*
+ * The digits at `text`, and where they end; `text` itself if there are none or too many. Not strtoull() nor sscanf():
+ * those of glibc 2.38 and newer read C23's numbers and have names that an older guest's glibc lacks.
+ */
+static const char *read_digits(const char *text, uint64_t *value)
+{
+	const char *at = text;
+
+	for (*value = 0; *at >= '0' && *at <= '9'; at++) {
+		const uint64_t digit = (uint64_t)(*at - '0');
+
+		if (*value > (UINT64_MAX - digit) / 10)
+			return text;
+		*value = *value * 10 + digit;
+	}
+	return at;
+}
+
 uint64_t pv_parse_uint(const char *what, const char *text, uint64_t min, uint64_t max)
 {
-	char *end;
+	uint64_t value;
+	const char *end = read_digits(text, &value);
 
-	errno = 0;
-	const unsigned long long value = strtoull(text, &end, 10);
-	if (text[0] < '0' || text[0] > '9' || *end || errno || value < min || value > max)
+	if (end == text || *end || value < min || value > max)
 		pv_die("%s takes a whole number from %llu to %llu, not '%s'", what, (unsigned long long)min,
 		       (unsigned long long)max, text);
 	return value;
@@ -136,12 +154,35 @@ double pv_parse_seconds(const char *what, const char *text)
 
 void pv_parse_size(const char *what, const char *text, uint32_t *width, uint32_t *height)
 {
-	unsigned w, h;
-	int used = 0;
+	uint64_t w, h = 0;
+	const char *x = read_digits(text, &w), *end = x;
 
-	if (sscanf(text, "%5ux%5u%n", &w, &h, &used) != 2 || text[used] || w == 0 || h == 0 || w > SIDE_MAX ||
-	    h > SIDE_MAX)
+	if (x != text && *x == 'x')
+		end = read_digits(x + 1, &h);
+	if (w == 0 || h == 0 || w > SIDE_MAX || h > SIDE_MAX || *end)
 		pv_die("%s takes a size such as 1920x1080, at most %ux%u, not '%s'", what, SIDE_MAX, SIDE_MAX, text);
-	*width = w;
-	*height = h;
+	*width = (uint32_t)w;
+	*height = (uint32_t)h;
+}
+
+static const char *read_coordinate(const char *text, int32_t *coordinate)
+{
+	const char *digits = text + (*text == '-');
+	uint64_t value;
+	const char *end = read_digits(digits, &value);
+
+	if (end == digits || value > COORDINATE_MAX)
+		return text;
+	*coordinate = *text == '-' ? -(int32_t)value : (int32_t)value;
+	return end;
+}
+
+void pv_parse_point(const char *what, const char *text, int32_t *x, int32_t *y)
+{
+	const char *comma = read_coordinate(text, x), *end = NULL;
+
+	if (comma != text && *comma == ',')
+		end = read_coordinate(comma + 1, y);
+	if (!end || end == comma + 1 || *end)
+		pv_die("%s takes a point such as 100,50, not '%s'", what, text);
 }

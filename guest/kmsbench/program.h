@@ -35,5 +35,6 @@ void pv_json_string(const char *text);
 uint64_t pv_parse_uint(const char *what, const char *text, uint64_t min, uint64_t max);
 double pv_parse_seconds(const char *what, const char *text);
 void pv_parse_size(const char *what, const char *text, uint32_t *width, uint32_t *height);
+void pv_parse_point(const char *what, const char *text, int32_t *x, int32_t *y);
 
 #endif

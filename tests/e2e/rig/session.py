@@ -176,7 +176,7 @@ class Running:
 class Session:
     """A booted guest. `device` is our process, None for the VMM's own device; `vm` is the machine."""
 
-    def __init__(self, front_end, memory_mib=2048, kernel="", picture_at_exit=False):
+    def __init__(self, front_end, memory_mib=2048, kernel="", picture_at_exit=False, release=vm.RELEASES[0]):
         self.front_end = front_end
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="pvgpu-e2e-", dir="/tmp"))
         self.picture_path = self.directory / "at-exit.png"
@@ -193,7 +193,7 @@ class Session:
                 options = f",{front_end.options}" if front_end.options else ""
                 gpu = ["-device", f"{front_end.device},id=gpu{options}"]
             self.vm = vm.Machine(gpu=gpu, qemu=front_end.qemu, memory_mib=memory_mib, kernel=kernel, display=display,
-                                 board=front_end.board, directory=self.directory / "vm")
+                                 release=release, board=front_end.board, directory=self.directory / "vm")
             self.kmsbench, self.triangle = self.vm.install(BUILD / "guest/kmsbench/pvgpu-kmsbench",
                                                            BUILD / "guest/triangle/pvgpu-triangle")
             if GUEST_DRIVER:
