@@ -42,6 +42,7 @@ class FrontEnd:
     windows: bool = False    # with a display whose windows can change their size
     arguments: tuple = ()    # of our process
     board: str = "q35"
+    release: str = vm.RELEASES[0]  # of Debian, in the guest
 
     @property
     def kind(self):
@@ -78,6 +79,11 @@ FRONT_ENDS = {front_end.name: front_end for front_end in (
     FrontEnd("virgl-7.2", "vhost-user-gpu-pci", qemu="7.2", arguments=("--virgl",)),
     FrontEnd("virgl-vfio", "vfio-user-pci", console=False, arguments=("--renderer=2d,virgl", "--window=0")),
     FrontEnd("virgl-in-process", "vhost-user-gpu-pci", arguments=("--virgl", "--renderer-in-process")),
+    # Older guests.
+    FrontEnd("venus-trixie", "vfio-user-pci", console=False, arguments=("--renderer=2d,venus",), release="trixie"),
+    FrontEnd("virgl-trixie", "vfio-user-pci", console=False, arguments=("--renderer=2d,virgl", "--window=0"), release="trixie"),
+    FrontEnd("venus-bookworm", "vfio-user-pci", console=False, arguments=("--renderer=2d,venus",), release="bookworm"),
+    FrontEnd("virgl-bookworm", "vhost-user-gpu-pci", arguments=("--virgl",), release="bookworm"),
     FrontEnd("vga", "vhost-user-vga"),
     FrontEnd("gpu-7.2", "vhost-user-gpu-pci", qemu="7.2"),
     # Guests of their own for changes of size: QEMU's other displays leave these consoles alone.
@@ -176,7 +182,7 @@ class Running:
 class Session:
     """A booted guest. `device` is our process, None for the VMM's own device; `vm` is the machine."""
 
-    def __init__(self, front_end, memory_mib=2048, kernel="", picture_at_exit=False, release=vm.RELEASES[0]):
+    def __init__(self, front_end, memory_mib=2048, kernel="", picture_at_exit=False):
         self.front_end = front_end
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="pvgpu-e2e-", dir="/tmp"))
         self.picture_path = self.directory / "at-exit.png"
@@ -193,7 +199,7 @@ class Session:
                 options = f",{front_end.options}" if front_end.options else ""
                 gpu = ["-device", f"{front_end.device},id=gpu{options}"]
             self.vm = vm.Machine(gpu=gpu, qemu=front_end.qemu, memory_mib=memory_mib, kernel=kernel, display=display,
-                                 release=release, board=front_end.board, directory=self.directory / "vm")
+                                 release=front_end.release, board=front_end.board, directory=self.directory / "vm")
             self.kmsbench, self.triangle = self.vm.install(BUILD / "guest/kmsbench/pvgpu-kmsbench",
                                                            BUILD / "guest/triangle/pvgpu-triangle")
             if GUEST_DRIVER:
