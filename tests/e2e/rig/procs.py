@@ -94,12 +94,18 @@ def is_running(pid):
 
 
 def children(pid):
-    """Process ids of the direct children."""
+    """Process ids of the direct children; none of a process that is gone."""
+    found = []
     try:
-        return [int(child) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
-                for child in (task / "children").read_text().split()]
+        tasks = list(pathlib.Path(f"/proc/{pid}/task").iterdir())
     except (FileNotFoundError, ProcessLookupError):
-        return []
+        return found
+    for task in tasks:
+        try:
+            found += map(int, (task / "children").read_text().split())
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # a thread that has just ended
+    return found
 
 
 def with_children(pid):

@@ -146,8 +146,13 @@ class Process:
 
     def children(self):
         """Process ids: of the one that draws, if there is one."""
-        return [int(child) for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir()
-                for child in (task / "children").read_text().split()]
+        found = []
+        for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
+            try:
+                found += map(int, (task / "children").read_text().split())
+            except (FileNotFoundError, ProcessLookupError):
+                pass  # a thread that has just ended
+        return found
 
     def rss_bytes(self):
         """Of both."""
