@@ -363,6 +363,20 @@ uint32_t pv_gpu_create_host_blob(const struct pv_gpu_call *c, const struct pv_gp
 	return type;
 }
 
+static void forget_range(struct pv_gpu *gpu, struct pv_gpu_resource *resource)
+{
+	resource->mapped = false;
+	resource->unmap_request = 0;
+	pv_window_release(&gpu->window, resource->map_offset, resource->size_bytes);
+}
+
+/* The renderer is done with it. */
+static void release_range(struct pv_gpu *gpu, struct pv_gpu_resource *resource)
+{
+	pv_window_empty(&gpu->window, resource->map_offset, resource->size_bytes);
+	forget_range(gpu, resource);
+}
+
 uint32_t pv_gpu_map_blob(const struct pv_gpu_call *c, const void *bytes)
 {
 	const struct pv_gpu_map_blob *cmd = bytes;
@@ -390,21 +404,13 @@ uint32_t pv_gpu_map_blob(const struct pv_gpu_call *c, const void *bytes)
 		return PV_GPU_ANSWER_LATER;
 	}
 	if (status != PV_OK) {
-		resource->mapped = false;
-		pv_window_release(&gpu->window, resource->map_offset, resource->size_bytes);
+		release_range(gpu, resource);
 		return pv_gpu_response_type(status);
 	}
 	/* The window is ordinary memory of the host's. */
 	c->response->map_info = (struct pv_gpu_resp_map_info){.map_info = PV_GPU_MAP_CACHE_CACHED};
 	c->response->payload_len = sizeof(c->response->map_info);
 	return PV_GPU_RESP_OK_MAP_INFO;
-}
-
-static void release_range(struct pv_gpu *gpu, struct pv_gpu_resource *resource)
-{
-	resource->mapped = false;
-	resource->unmap_request = 0;
-	pv_window_release(&gpu->window, resource->map_offset, resource->size_bytes);
 }
 
 enum pv_status pv_gpu_unmap_resource(struct pv_gpu *gpu, struct pv_gpu_resource *resource, uint64_t request_id)
@@ -416,7 +422,10 @@ enum pv_status pv_gpu_unmap_resource(struct pv_gpu *gpu, struct pv_gpu_resource 
 		resource->unmap_request = request_id;
 		return PV_PENDING;
 	}
-	release_range(gpu, resource);
+	if (request_id != 0)
+		release_range(gpu, resource);
+	else
+		forget_range(gpu, resource); /* the renderer may not have come to it yet, and empties it */
 	return PV_OK;
 }
 

@@ -182,8 +182,9 @@ struct pv_renderer_ops {
 	/*
 	 * Cannot fail, may be pending. Once done the renderer and the host's GPU touch the range no more, whatever the
 	 * guest still refers to (such memory becomes private and its contents are undefined): the caller gives the
-	 * range to others. With `op_id` 0 it happens at once, and a map of the blob that is still pending will fail
-	 * (reset, or its creation failed); unknown ids are harmless then.
+	 * range to others, and empties it before. With `op_id` 0 nobody waits for it: it happens before what is asked
+	 * for later, the renderer empties the range, and a map of the blob that is still pending will fail (reset, or
+	 * its creation failed); unknown ids are harmless then.
 	 */
 	enum pv_status (*blob_unmap)(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id);
 	/* Optional: OpenGL. VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D and FROM_HOST_3D. */

@@ -79,6 +79,11 @@ enum pv_status pv_window_take(struct pv_window *window, uint64_t offset, uint64_
 	return PV_OK;
 }
 
+void pv_window_empty(struct pv_window *window, uint64_t offset, uint64_t guest_len)
+{
+	pv_shm_punch(window->fd, offset, round_up(guest_len));
+}
+
 void pv_window_release(struct pv_window *window, uint64_t offset, uint64_t guest_len)
 {
 	uint64_t len = round_up(guest_len), page = offset / PV_WINDOW_PAGE_BYTES;
@@ -90,5 +95,4 @@ void pv_window_release(struct pv_window *window, uint64_t offset, uint64_t guest
 		window->used[page / PAGES_PER_WORD] &= ~mask;
 	}
 	window->used_bytes -= len;
-	pv_shm_punch(window->fd, offset, len);
 }

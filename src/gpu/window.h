@@ -25,7 +25,9 @@ void pv_window_finish(struct pv_window *window);
 /* A range for one owner; `len` is rounded up to pages. PV_ERR_GUEST: unaligned, outside, empty, or part of it is taken.
  */
 PV_MUST_USE enum pv_status pv_window_take(struct pv_window *window, uint64_t offset, uint64_t len);
-/* Gives a range back: it is zero and takes no memory from now on. */
+/* A taken range is zero and takes no memory from now on. */
+void pv_window_empty(struct pv_window *window, uint64_t offset, uint64_t len);
+/* Gives a range back, as it is. */
 void pv_window_release(struct pv_window *window, uint64_t offset, uint64_t len);
 
 #endif

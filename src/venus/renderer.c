@@ -71,7 +71,8 @@ struct blob {
 	uint64_t size_bytes, blob_id;
 	uint32_t ctx_id, flags;
 	uint64_t ctx_serial;
-	bool gone; /* from the window, for good */
+	bool gone;              /* from the window, for good */
+	uint64_t window_offset; /* device thread: of the map that was asked for last */
 	/* Counted. NULL: not made yet, or not ours to know. */
 	struct pv_venus_resource *resource;
 };
@@ -594,6 +595,7 @@ static enum pv_status blob_map(struct pv_renderer *renderer, uint64_t op_id, uin
 	if (!blob || blob->kind != PV_RESOURCE_HOST_BLOB || venus->window_fd < 0 ||
 	    !pv_range_fits(offset_bytes, blob->size_bytes, venus->window_bytes))
 		return PV_ERR_GUEST;
+	blob->window_offset = offset_bytes;
 	return do_window_op(venus, op_id, blob, offset_bytes, run_map);
 }
 
@@ -609,6 +611,7 @@ static enum pv_status blob_unmap(struct pv_renderer *renderer, uint64_t op_id, u
 		blob->gone = true;
 		if (blob->resource)
 			(void)pv_venus_resource_leave_window(blob->resource);
+		pv_shm_punch(venus->window_fd, blob->window_offset, blob->size_bytes);
 		return PV_OK;
 	}
 	return do_window_op(venus, op_id, blob, 0, run_unmap);

@@ -558,6 +558,7 @@ static void ready(void *user, uint32_t events)
 	/* What the core did in between. */
 	pv_worker_client_flush(client);
 }
+
 /* ---- The whole ---- */
 
 void pv_worker_client_destroy(struct pv_worker_client *client)

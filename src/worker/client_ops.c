@@ -399,7 +399,7 @@ static enum pv_status blob_map(struct pv_renderer *renderer, uint64_t op_id, uin
 {
 	struct pv_worker_client *client = pv_worker_client_of(renderer);
 	struct pv_worker_resource *resource = pv_worker_client_resource(client, resource_id);
-	struct pv_worker_blob_range *message;
+	struct pv_worker_blob_map *message;
 	uint64_t token;
 	enum pv_status status;
 
@@ -416,24 +416,24 @@ static enum pv_status blob_map(struct pv_renderer *renderer, uint64_t op_id, uin
 	resource->map_offset = offset_bytes;
 	resource->map_token = token;
 	if (message)
-		*message = (struct pv_worker_blob_range){.token = token,
-							 .resource_id = resource_id,
-							 .offset_bytes = offset_bytes,
-							 .size_bytes = resource->info.size_bytes};
+		*message = (struct pv_worker_blob_map){
+		    .token = token, .resource_id = resource_id, .offset_bytes = offset_bytes};
 	return status;
 }
 
 static enum pv_status blob_unmap(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id)
 {
 	struct pv_worker_client *client = pv_worker_client_of(renderer);
-	struct pv_worker_resource *resource = pv_worker_client_resource(client, resource_id);
-	struct pv_worker_blob_range *message;
+	struct pv_worker_resource *resource = pv_id_map_get(&client->resources, resource_id);
 	uint64_t token = 0;
+	bool is_current;
 
-	/* The process that had it in use is gone. */
-	if (!resource || !resource->mapped)
+	/* An unmap that is pending does not empty the range, which the core gives away now. */
+	if (!resource || (!resource->mapped && op_id != 0))
 		return PV_OK;
-	if (op_id != 0) {
+	/* Else the process that had it in use is gone. */
+	is_current = pv_worker_client_is_current(client, resource->epoch);
+	if (is_current && op_id != 0) {
 		token = pv_worker_client_add_pending(client, (struct pv_worker_pending){.kind = PV_WORKER_PENDING_UNMAP,
 											.id = op_id,
 											.resource_id = resource_id});
@@ -441,13 +441,12 @@ static enum pv_status blob_unmap(struct pv_renderer *renderer, uint64_t op_id, u
 			return PV_ERR_NO_MEMORY;
 	}
 	resource->mapped = false;
-	message = pv_worker_client_put(client, PV_WORKER_BLOB_UNMAP, sizeof(*message), -1);
-	if (message)
-		*message = (struct pv_worker_blob_range){.token = token,
-							 .resource_id = resource_id,
-							 .offset_bytes = resource->map_offset,
-							 .size_bytes = resource->info.size_bytes};
-	return op_id != 0 ? PV_PENDING : PV_OK;
+	if (is_current && pv_worker_client_can_send(client))
+		pv_worker_client_send_ids(client, PV_WORKER_BLOB_UNMAP,
+					  (struct pv_worker_ids){.token = token, .resource_id = resource_id});
+	else if (op_id == 0)
+		pv_shm_punch(client->window_fd, resource->map_offset, resource->info.size_bytes);
+	return token ? PV_PENDING : PV_OK;
 }
 
 /* ---- Ops: the whole ---- */
@@ -518,6 +517,7 @@ static void reset(struct pv_renderer *renderer)
 		free_resource(pv_id_map_remove(&client->resources, resource->id));
 	pv_worker_client_flush(client);
 }
+
 static void destroy(struct pv_renderer *renderer)
 {
 	reset(renderer);

@@ -38,8 +38,8 @@ enum pv_worker_request {
 	PV_WORKER_CONTEXT_ATTACH,   /* pv_worker_ids */
 	PV_WORKER_CONTEXT_DETACH,   /* pv_worker_ids */
 	PV_WORKER_SUBMIT,           /* pv_worker_submit and its commands */
-	PV_WORKER_BLOB_MAP,         /* pv_worker_blob_range */
-	PV_WORKER_BLOB_UNMAP,       /* pv_worker_blob_range; token 0: at once, and the range is to be empty */
+	PV_WORKER_BLOB_MAP,         /* pv_worker_blob_map */
+	PV_WORKER_BLOB_UNMAP,       /* pv_worker_ids */
 	PV_WORKER_GET_MEMORY_BYTES, /* pv_worker_ids */
 	PV_WORKER_PING,             /* nothing; PONG comes at once, whatever is pending */
 	PV_WORKER_NR_REQUESTS,
@@ -124,10 +124,10 @@ struct pv_worker_submit {
 	uint8_t commands[];
 };
 
-struct pv_worker_blob_range {
+struct pv_worker_blob_map {
 	uint64_t token;
 	uint32_t resource_id, pad;
-	uint64_t offset_bytes, size_bytes;
+	uint64_t offset_bytes;
 };
 
 struct pv_worker_capset {

@@ -46,9 +46,8 @@ struct server {
 	bool stopping;
 	enum pv_status status;
 
-	struct pv_renderer *renderer; /* NULL: before HELLO */
-	int window_fd;                /* owned; -1: none */
-	uint64_t window_bytes;
+	struct pv_renderer *renderer;   /* NULL: before HELLO */
+	int window_fd;                  /* owned; -1: none */
 	int files[PV_WORKER_MAX_FILES]; /* owned: of the next map */
 	size_t nr_files;
 	struct pv_id_map shown;
@@ -317,7 +316,6 @@ static enum pv_status set_window(struct server *server, const struct pv_worker_w
 		return PV_ERR_PEER;
 	}
 	server->window_fd = take_fd;
-	server->window_bytes = message->size_bytes;
 	if (!r->ops->set_window)
 		return PV_OK;
 	return r->ops->set_window(r, take_fd, message->size_bytes);
@@ -386,21 +384,6 @@ static enum pv_status set_memory(struct server *server, const struct pv_worker_m
 
 /* ---- Ops ---- */
 
-static void unmap_blob(struct server *server, const struct pv_worker_blob_range *message)
-{
-	struct pv_renderer *r = server->renderer;
-	enum pv_status status = r->ops->blob_unmap(r, message->token, message->resource_id);
-
-	/*
-	 * The device has given the range away already, but this comes before any map of it: so here is the last moment
-	 * at which something of the old blob can have got into it.
-	 */
-	if (message->token == 0 && server->window_fd >= 0 && message->size_bytes > 0 &&
-	    pv_range_fits(message->offset_bytes, message->size_bytes, server->window_bytes))
-		pv_shm_punch(server->window_fd, message->offset_bytes, message->size_bytes);
-	answer(server, message->token, status);
-}
-
 static void send_memory_bytes(struct server *server, uint32_t ctx_id)
 {
 	struct pv_renderer *r = server->renderer;
@@ -432,6 +415,9 @@ static void do_ids(struct server *server, uint16_t type, const struct pv_worker_
 		break;
 	case PV_WORKER_CONTEXT_ATTACH:
 		answer(server, ids->token, r->ops->context_attach(r, ids->token, ids->ctx_id, ids->resource_id));
+		break;
+	case PV_WORKER_BLOB_UNMAP:
+		answer(server, ids->token, r->ops->blob_unmap(r, ids->token, ids->resource_id));
 		break;
 	case PV_WORKER_CONTEXT_DETACH:
 		r->ops->context_detach(r, ids->ctx_id, ids->resource_id);
@@ -520,14 +506,11 @@ static enum pv_status do_message(struct server *server, const struct pv_worker_m
 		return PV_OK;
 	}
 	case PV_WORKER_BLOB_MAP: {
-		const struct pv_worker_blob_range *m = payload;
+		const struct pv_worker_blob_map *m = payload;
 
 		answer(server, m->token, r->ops->blob_map(r, m->token, m->resource_id, m->offset_bytes));
 		return PV_OK;
 	}
-	case PV_WORKER_BLOB_UNMAP:
-		unmap_blob(server, payload);
-		return PV_OK;
 	default:
 		do_ids(server, message->type, payload);
 		return PV_OK;
@@ -560,8 +543,8 @@ static const struct shape {
     [PV_WORKER_CONTEXT_ATTACH] = {sizeof(struct pv_worker_ids), false},
     [PV_WORKER_CONTEXT_DETACH] = {sizeof(struct pv_worker_ids), false},
     [PV_WORKER_SUBMIT] = {sizeof(struct pv_worker_submit), false},
-    [PV_WORKER_BLOB_MAP] = {sizeof(struct pv_worker_blob_range), false},
-    [PV_WORKER_BLOB_UNMAP] = {sizeof(struct pv_worker_blob_range), false},
+    [PV_WORKER_BLOB_MAP] = {sizeof(struct pv_worker_blob_map), false},
+    [PV_WORKER_BLOB_UNMAP] = {sizeof(struct pv_worker_ids), false},
     [PV_WORKER_GET_MEMORY_BYTES] = {sizeof(struct pv_worker_ids), false},
     [PV_WORKER_PING] = {0, false},
 };

@@ -38,6 +38,7 @@ enum { FAILS = 66, PENDS = 77 };
 struct fake {
 	struct pv_renderer base;
 	int window_fd;
+	uint64_t map_offset;
 	uint64_t pending[64];
 	size_t nr_pending;
 };
@@ -163,12 +164,18 @@ static enum pv_status fake_blob_map(struct pv_renderer *renderer, uint64_t op_id
 
 	if (pwrite(fake->window_fd, "mapped", 6, (off_t)offset_bytes) != 6)
 		return PV_ERR_HOST;
+	fake->map_offset = offset_bytes;
 	return outcome(fake, op_id, resource_id);
 }
 
 static enum pv_status fake_blob_unmap(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id)
 {
-	return op_id ? outcome(fake_of(renderer), op_id, resource_id) : PV_OK;
+	struct fake *fake = fake_of(renderer);
+
+	if (op_id != 0)
+		return outcome(fake, op_id, resource_id);
+	pv_shm_punch(fake->window_fd, fake->map_offset, 4096);
+	return PV_OK;
 }
 
 static uint64_t fake_memory_bytes(struct pv_renderer *renderer, uint32_t ctx_id)
@@ -472,11 +479,19 @@ static void ops_are_answered(void **state)
 	assert_true(world.fences[1]);
 	r->ops->resource_destroy(r, 10);
 
-	/* At once: what the old blob left there is gone before the next one has the range. */
+	/* Nobody waits: what the old blob left there is gone before the next one has the range. */
 	assert_int_equal(make_blob(&world, 6, 11, 0), PV_OK);
 	assert_int_equal(r->ops->blob_unmap(r, 0, 11), PV_OK);
 	r->ops->resource_destroy(r, 11);
 	assert_int_equal(make_context(&world, 8, 2), PV_OK);
+	assert_int_equal(world.window[0], 0);
+	/* The same with an unmap under way. */
+	assert_int_equal(make_blob(&world, 10, 11, 0), PV_OK);
+	assert_int_equal(r->ops->blob_unmap(r, 12, 11), PV_PENDING);
+	assert_int_equal(r->ops->blob_unmap(r, 0, 11), PV_OK);
+	r->ops->resource_destroy(r, 11);
+	r->ops->context_destroy(r, 2);
+	assert_int_equal(make_context(&world, 13, 2), PV_OK);
 	assert_int_equal(world.window[0], 0);
 	assert_int_equal(r->ops->context_memory_bytes(r, 2), 0);
 	assert_int_equal(make_context(&world, 9, 3), PV_OK);
@@ -525,6 +540,7 @@ static void a_death_answers_all(void **state)
 
 	assert_int_equal(make_context(&world, 1, 1), PV_OK);
 	assert_int_equal(make_blob(&world, 2, 10, 4096), PV_OK);
+	assert_int_equal(make_blob(&world, 20, 12, 0), PV_OK);
 	assert_int_equal(r->ops->submit(r, 4, 1, leave, 2), PV_PENDING);
 	wait_for(&world, &world.answers[4]);
 	/* What waits: an op, a fence, an unmap, and one that was not even sent. */
@@ -546,6 +562,10 @@ static void a_death_answers_all(void **state)
 	r->ops->create_fence(r, 2, 1, 1);
 	assert_true(world.fences[2]);
 	assert_int_equal(r->ops->blob_unmap(r, 11, 10), PV_OK);
+	assert_memory_equal(world.window, "mapped", 6);
+	assert_int_equal(r->ops->blob_unmap(r, 0, 12), PV_OK);
+	assert_int_equal(world.window[0], 0);
+	r->ops->resource_destroy(r, 12);
 	assert_int_equal(r->ops->blob_export(r, 10, &fd), PV_ERR_UNSUPPORTED);
 	r->ops->resource_destroy(r, 10);
 	r->ops->resource_destroy(r, 11);

@@ -77,5 +77,4 @@ def test_reset_in_the_middle_of_work(ours):
 
 
 def test_nothing_was_complained_of(ours):
-    # TODO issue 4: a reset is answered before the rings have ended, which then read what is the new guest's memory.
-    assert not [line for line in ours.complaints() if "tail: more is pending" not in line]
+    assert not ours.complaints()
