@@ -160,12 +160,7 @@ def test_triangle(guest, arguments):
     running = guest.start(f"{guest.triangle} {arguments} --hold 300")
     try:
         running.wait_for_event("shown", 120)
-        last = []
-
-        def right():
-            last[:] = [picture.triangle_difference(guest.screenshot())]
-            return last[0] is None
-        assert session.wait_until(right, 20, 0.5), last[0]
+        assert guest.wait_for_triangle() is None
     finally:
         running.stop()
 

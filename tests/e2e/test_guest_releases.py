@@ -39,12 +39,7 @@ def test_vulkan(guest):
     try:
         event = running.wait_for_event("shown", 120)
         assert "Venus" in event["gpu"] and event["pixels"]["wrong"] == 0
-        last = []
-
-        def right():
-            last[:] = [picture.triangle_difference(guest.screenshot())]
-            return last[0] is None
-        assert session.wait_until(right, 20, 0.5), last[0]
+        assert guest.wait_for_triangle() is None
     finally:
         running.stop()
 

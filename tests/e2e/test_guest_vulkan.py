@@ -37,12 +37,7 @@ def test_triangle(ours, arguments):
     try:
         event = running.wait_for_event("shown", 120)
         assert "Venus" in event["gpu"] and event["pixels"]["wrong"] == 0
-        last = []
-
-        def right():
-            last[:] = [picture.triangle_difference(ours.screenshot())]
-            return last[0] is None
-        assert session.wait_until(right, 20, 0.5), last[0]
+        assert ours.wait_for_triangle() is None
         if arguments == "--x11":
             assert any(context["renderer"] == "venus" and context["blobs"] for context in contexts(ours).values())
     finally:

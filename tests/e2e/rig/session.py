@@ -284,6 +284,18 @@ class Session:
             return last.difference(expected)
         return last
 
+    def wait_for_triangle(self, timeout_s=20):
+        """Waits for the triangle program's picture, every pixel of it. None once it is there, else what is wrong."""
+        last = None
+
+        def look():
+            nonlocal last
+            last = picture.triangle_difference(self.screenshot())
+            return last is None
+
+        wait_until(look, timeout_s, 0.5)
+        return last
+
     def wait_for_change(self, timeout_s=60):
         """Whether what is on the screen moves."""
         first = self.screenshot()
