@@ -36,12 +36,8 @@ static bool prepare_wake(void)
 {
 	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 
-	if (pipe(wake_fds) < 0)
+	if (!cli_open_wake_pipe(wake_fds))
 		return false;
-	for (int i = 0; i < 2; i++) {
-		fcntl(wake_fds[i], F_SETFD, FD_CLOEXEC);
-		fcntl(wake_fds[i], F_SETFL, O_NONBLOCK);
-	}
 	sigemptyset(&action.sa_mask);
 	return sigaction(SIGTERM, &action, NULL) == 0 && sigaction(SIGINT, &action, NULL) == 0 &&
 	       sigaction(SIGHUP, &action, NULL) == 0 && sigaction(SIGCHLD, &action, NULL) == 0;
