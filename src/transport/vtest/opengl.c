@@ -28,19 +28,16 @@ static uint32_t word(const struct pv_vtest_message *message, size_t index)
 	return value;
 }
 
-static void lose_context(struct pv_vtest_client *client, const char *what, enum pv_status status)
+/*
+ * What an op that nobody waits for says. The connection of one that loses its context is closed, which ends the
+ * program: virpipe has no other way to learn of it, and would go on with black pictures.
+ */
+static enum pv_status expect(struct pv_vtest_client *client, const struct pv_vtest_message *message,
+			     enum pv_status status)
 {
-	if (!client->lost)
-		PV_LOG_LIMITED(PV_LOG_WARNING, "vtest", "client %u (%s): its context is lost: %s: %s", client->number,
-			       client->name, what, pv_status_string(status));
-	client->lost = true;
-}
-
-/* A result of an op that nobody waits for: the ones after it take effect in order, and fail as well. */
-static void expect(struct pv_vtest_client *client, const char *what, enum pv_status status)
-{
-	if (status != PV_OK && status != PV_PENDING)
-		lose_context(client, what, status);
+	if (status == PV_OK || status == PV_PENDING)
+		return PV_OK;
+	return FAULT(client, message, "its context is lost: %s", pv_status_string(status));
 }
 
 static enum pv_status need_context(struct pv_vtest_client *client, const struct pv_vtest_message *message)
@@ -52,14 +49,15 @@ static enum pv_status need_context(struct pv_vtest_client *client, const struct 
 	if (client->version < PV_VTEST_VERSION_SHM)
 		return FAULT(client, message, "version %u of the protocol, OpenGL needs %d", client->version,
 			     PV_VTEST_VERSION_SHM);
+	if (client->lost)
+		return FAULT(client, message, "its context is lost");
 	if (client->has_context)
 		return PV_OK;
 	client->has_context = client->context_made = true;
 	enum pv_status status = renderer->ops->context_create(renderer, pv_vtest_client_op_id(client), client->number,
 							      CAPSET_GL2, client->name);
 	client->context_made = status == PV_OK || status == PV_PENDING;
-	expect(client, "it cannot be made", status);
-	return PV_OK;
+	return expect(client, message, status);
 }
 
 static bool find_capset(struct pv_renderer *renderer, uint32_t id, struct pv_capset_info *out)
@@ -94,18 +92,23 @@ enum pv_status pv_vtest_get_caps(struct pv_vtest_client *client, const struct pv
 /* ---- Resources ---- */
 
 /* Gives the resource shared memory, which the client gets as well. */
-static enum pv_status share(struct pv_vtest_client *client, struct pv_vtest_resource *resource)
+static enum pv_status share(struct pv_vtest_client *client, const struct pv_vtest_message *message,
+			    struct pv_vtest_resource *resource)
 {
 	struct pv_renderer *renderer = client->vtest->renderer;
+	enum pv_status status;
 	int fd = -1;
 
 	if (pv_shm_create("pvgpu-texture", resource->size_bytes, &fd) != PV_OK)
 		return pv_vtest_client_send_fd(client, client->vtest->null_fd, false);
 	pv_shm_keep_size(fd);
-	if (!resource->dead)
-		expect(client, "memory for a texture",
-		       renderer->ops->attach_file(renderer, pv_vtest_client_op_id(client), resource->id, fd,
-						  resource->size_bytes));
+	status = expect(client, message,
+			renderer->ops->attach_file(renderer, pv_vtest_client_op_id(client), resource->id, fd,
+						   resource->size_bytes));
+	if (status != PV_OK) {
+		pv_fd_close(&fd);
+		return status;
+	}
 	return pv_vtest_client_send_fd(client, fd, true);
 }
 
@@ -141,20 +144,18 @@ enum pv_status pv_vtest_resource_create(struct pv_vtest_client *client, const st
 							  .array_size = word(message, 7),
 							  .last_level = word(message, 8),
 							  .nr_samples = word(message, 9)}};
-	status = renderer->ops->resource_create(renderer, pv_vtest_client_op_id(client), &info);
-	expect(client, "a texture", status);
-	if (status == PV_OK || status == PV_PENDING) {
-		resource->dead = false;
-		client->resource_bytes = total_bytes;
-		if (client->context_made)
-			expect(client, "a texture for its context",
-			       renderer->ops->context_attach(renderer, pv_vtest_client_op_id(client), client->number,
-							     resource->id));
-	}
-	status = PV_OK;
-	if (client->version >= PV_VTEST_VERSION_BLOBS)
+	status =
+	    expect(client, message, renderer->ops->resource_create(renderer, pv_vtest_client_op_id(client), &info));
+	if (status != PV_OK)
+		return status;
+	resource->dead = false;
+	client->resource_bytes = total_bytes;
+	status = expect(
+	    client, message,
+	    renderer->ops->context_attach(renderer, pv_vtest_client_op_id(client), client->number, resource->id));
+	if (status == PV_OK && client->version >= PV_VTEST_VERSION_BLOBS)
 		status = pv_vtest_client_reply(client, message->handler->command, &resource->id, 1);
-	return status == PV_OK && size_bytes > 0 ? share(client, resource) : status;
+	return status == PV_OK && size_bytes > 0 ? share(client, message, resource) : status;
 }
 
 enum pv_status pv_vtest_transfer(struct pv_vtest_client *client, const struct pv_vtest_message *message)
@@ -182,15 +183,14 @@ enum pv_status pv_vtest_transfer(struct pv_vtest_client *client, const struct pv
 			return status;
 		if (!resource || resource->client != client)
 			return FAULT(client, message, "there is no resource %u", transfer.resource_id);
-		if (client->lost || resource->dead)
+		if (resource->dead)
 			return PV_OK;
 		client->step = 1;
 		status = renderer->ops->transfer_3d(renderer, pv_vtest_client_op_id(client), &transfer);
 		if (status == PV_PENDING)
 			return PV_PENDING;
 	}
-	expect(client, "a transfer", status);
-	return PV_OK;
+	return expect(client, message, status);
 }
 
 /* ---- Commands ---- */
@@ -200,15 +200,14 @@ enum pv_status pv_vtest_submit_gl(struct pv_vtest_client *client, const struct p
 	struct pv_renderer *renderer = client->vtest->renderer;
 	enum pv_status status = need_context(client, message);
 
-	if (status != PV_OK || client->lost || message->len_bytes == 0)
+	if (status != PV_OK || message->len_bytes == 0)
 		return status;
 	client->submits++;
 	client->submitted_bytes += message->len_bytes;
 	client->has_unfenced = true;
-	expect(client, "a command buffer",
-	       renderer->ops->submit(renderer, pv_vtest_client_op_id(client), client->number, message->payload,
-				     message->len_bytes));
-	return PV_OK;
+	return expect(client, message,
+		      renderer->ops->submit(renderer, pv_vtest_client_op_id(client), client->number, message->payload,
+					    message->len_bytes));
 }
 
 /* Whether a resource is in use: all of the client's commands are looked at. */
