@@ -233,6 +233,19 @@ enum pv_status pv_socket_send(int fd, const struct iovec *iov, size_t nr_iov, co
 	return PV_OK;
 }
 
+enum pv_status pv_pipe_send(int fd, const void *buf, size_t len, size_t *out_len)
+{
+	ssize_t sent;
+
+	do
+		sent = write(fd, buf, len);
+	while (sent < 0 && errno == EINTR);
+	if (sent < 0)
+		return errno == EAGAIN || errno == EWOULDBLOCK ? PV_PENDING : PV_ERR_PEER;
+	*out_len = (size_t)sent;
+	return PV_OK;
+}
+
 void pv_notifier_raise(int fd)
 {
 	/* 8 bytes, value 1: what an eventfd wants, and good for a pipe. EAGAIN: already raised. */

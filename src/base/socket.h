@@ -27,6 +27,8 @@ PV_MUST_USE enum pv_status pv_socket_recv(int fd, void *buf, size_t len, size_t 
 /* Sends what fits; *out_len says how much. fds go with the first byte. Never raises SIGPIPE. PV_PENDING: full. */
 PV_MUST_USE enum pv_status pv_socket_send(int fd, const struct iovec *iov, size_t nr_iov, const int *fds, size_t nr_fds,
 					  size_t *out_len);
+/* As pv_socket_send(), into a pipe. For threads that block SIGPIPE, as those of pv_thread_create() do. */
+PV_MUST_USE enum pv_status pv_pipe_send(int fd, const void *buf, size_t len, size_t *out_len);
 
 /* Closes unless -1 and sets to -1. Keeps errno. */
 void pv_fd_close(int *fd);

@@ -17,11 +17,11 @@
  */
 #include "transport/connection.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "base/thread.h"
 
 #define OPS(connection) ((connection)->params.ops)
 /* The object that the connection begins. */
@@ -418,9 +418,7 @@ static enum pv_status start_thread(struct pv_connection *connection)
 	if (status != PV_OK)
 		return status;
 	pv_connection_publish_stats(connection);
-	if (pthread_create(&connection->thread, NULL, socket_thread, connection) != 0)
-		return PV_ERR_HOST;
-	return PV_OK;
+	return pv_thread_create(OPS(connection)->module, socket_thread, connection, &connection->thread);
 }
 
 static void free_memory(struct pv_connection *connection)

@@ -2,6 +2,7 @@
 """vhost-user as QEMU's front ends speak it: negotiation, memory, stop and start, reset, config, the SHMEM window."""
 
 import os
+import select
 import socket
 import struct
 import time
@@ -10,9 +11,10 @@ import pytest
 
 from wirelib import console as display, gpu, vhost_user as vu
 from wirelib.console import Console
+from wirelib.control import Control
 from wirelib.machine import CONTROL, CURSOR, DRIVER, MIB, PROTOCOL, Machine
 from wirelib.memory import Region
-from wirelib.process import poll
+from wirelib.process import PATIENCE, connect, poll
 
 PROTOCOL_SETS = {
     "all": PROTOCOL,
@@ -40,6 +42,44 @@ def test_offered_protocol_features(lab):
     wanted = (vu.P_MQ | vu.P_REPLY_ACK | vu.P_BACKEND_REQ | vu.P_CONFIG | vu.P_RESET_DEVICE | vu.P_CONFIGURE_MEM_SLOTS
               | vu.P_STATUS)
     assert machine.offered_protocol & wanted == wanted
+
+
+def test_as_user_mode_linux_speaks(lab):
+    """virtio_uml: an acknowledgement for the message that agrees on them, pipes for all that we say, one address for all."""
+    path = lab.path("control.sock")
+    machine = lab.new_machine(f"--control={path}", regions=[Region(64 << 10, 16 * MIB, user_addr=64 << 10, fd_offset=64 << 10)])
+    fe = machine.front_end
+    fe.tell(vu.SET_OWNER)
+    machine.offered = fe.ask_u64(vu.GET_FEATURES)
+    fe.protocol_features = vu.P_MQ | vu.P_REPLY_ACK | vu.P_BACKEND_REQ | vu.P_CONFIG
+    assert fe.ask_u64(vu.GET_PROTOCOL_FEATURES) & fe.protocol_features == fe.protocol_features
+    fe.tell_u64(vu.SET_PROTOCOL_FEATURES, fe.protocol_features)
+    told, ours = os.pipe()
+    fe.tell(vu.SET_BACKEND_REQ_FD, fds=[ours])
+    os.close(ours)
+    assert fe.ask_u64(vu.GET_QUEUE_NUM) == 2
+    assert machine.config_fields()[2] == 1
+    machine.set_features()
+    machine.show_memory()
+    for index, ring in enumerate(machine.rings):
+        os.close(ring.call_fd)
+        ring.call_fd, call = os.pipe2(os.O_NONBLOCK)
+        fe.tell_u64(vu.SET_VRING_CALL, index, [call])
+        os.close(call)
+        fe.tell(vu.SET_VRING_NUM, struct.pack("<II", index, ring.size))
+        fe.tell(vu.SET_VRING_BASE, struct.pack("<II", index, 0))
+        fe.tell(vu.SET_VRING_ADDR, machine.ring_address(index)[:-8] + b"\xff" * 8)
+    for index, ring in enumerate(machine.rings):
+        fe.tell_u64(vu.SET_VRING_KICK, index, [ring.kick_fd])
+        machine.enable(index)
+    machine.is_healthy()
+    with Control(path) as control:
+        control.must("set-output", output=0, width=1024, height=768, enabled=True)
+    assert select.select([told], [], [], PATIENCE)[0]
+    assert struct.unpack("<III", os.read(told, 12)) == (vu.BACKEND_CONFIG_CHANGE, 1, 0)
+    assert machine.config_fields()[0] == 1
+    os.close(told)
+    machine.is_healthy()
 
 
 def test_config_space(lab):
@@ -351,10 +391,7 @@ def test_keep_listening_serves_one_vm_after_the_other(lab):
 def test_listening_program_ends_after_its_only_vm(lab):
     path = lab.path("once.sock")
     process = lab.start(f"--socket-path={path}")
-    poll(path.exists, "the socket appears")
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.connect(str(path))
-    with Machine(process, sock) as machine:
+    with Machine(process, connect(path)) as machine:
         machine.realize().start().is_healthy()
     assert process.wait() == 0
 

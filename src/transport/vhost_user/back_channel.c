@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
 #include "base/socket.h"
@@ -38,6 +39,16 @@ void pv_vhost_channel_finish(struct pv_vhost_channel *channel)
 bool pv_vhost_channel_is_open(const struct pv_vhost_channel *channel)
 {
 	return channel->fd >= 0;
+}
+
+bool pv_vhost_channel_takes_fds(const struct pv_vhost_channel *channel)
+{
+	return pv_vhost_channel_is_open(channel) && !channel->is_pipe;
+}
+
+static uint32_t idle_events(const struct pv_vhost_channel *channel)
+{
+	return channel->is_pipe ? 0 : PV_LOOP_READ;
 }
 
 static void lose(struct pv_vhost_channel *channel, enum pv_status status)
@@ -81,16 +92,24 @@ static bool put_next(struct pv_vhost_channel *channel)
 	return false;
 }
 
+static enum pv_status send_some(struct pv_vhost_channel *channel, size_t *sent)
+{
+	struct iovec iov = {.iov_base = channel->out + channel->out_sent,
+			    .iov_len = channel->out_len - channel->out_sent};
+	/* An fd goes with the first byte. */
+	size_t nr_fds = channel->out_fd >= 0 && channel->out_sent == 0 ? 1 : 0;
+
+	if (channel->is_pipe)
+		return pv_pipe_send(channel->fd, iov.iov_base, iov.iov_len, sent);
+	return pv_socket_send(channel->fd, &iov, 1, &channel->out_fd, nr_fds, sent);
+}
+
 /* PV_PENDING: the socket is full. */
 static enum pv_status send_out(struct pv_vhost_channel *channel)
 {
 	while (channel->out_sent < channel->out_len) {
-		struct iovec iov = {.iov_base = channel->out + channel->out_sent,
-				    .iov_len = channel->out_len - channel->out_sent};
 		size_t sent = 0;
-		/* An fd goes with the first byte. */
-		size_t nr_fds = channel->out_fd >= 0 && channel->out_sent == 0 ? 1 : 0;
-		enum pv_status status = pv_socket_send(channel->fd, &iov, 1, &channel->out_fd, nr_fds, &sent);
+		enum pv_status status = send_some(channel, &sent);
 
 		if (status != PV_OK)
 			return status;
@@ -109,7 +128,7 @@ static void flush(struct pv_vhost_channel *channel)
 			return;
 		}
 		if (status != PV_OK) {
-			pv_loop_set_events(channel->watch, PV_LOOP_READ | PV_LOOP_WRITE);
+			pv_loop_set_events(channel->watch, idle_events(channel) | PV_LOOP_WRITE);
 			return;
 		}
 		if (channel->out_fd >= 0 && !channel->map_wants_reply) {
@@ -124,7 +143,7 @@ static void flush(struct pv_vhost_channel *channel)
 		if (!put_next(channel))
 			break;
 	}
-	pv_loop_set_events(channel->watch, PV_LOOP_READ);
+	pv_loop_set_events(channel->watch, idle_events(channel));
 }
 
 static void handle_reply(struct pv_vhost_channel *channel)
@@ -183,13 +202,16 @@ static void channel_ready(void *user, uint32_t events)
 
 enum pv_status pv_vhost_channel_open(struct pv_vhost_channel *channel, int take_fd)
 {
+	struct stat file;
 	int type = 0;
 	socklen_t len = sizeof(type);
 
 	close_socket(channel);
-	if (getsockopt(take_fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_STREAM ||
-	    pv_fd_set_nonblocking(take_fd, true) != PV_OK ||
-	    pv_loop_add_fd(channel->loop, take_fd, PV_LOOP_READ, channel_ready, channel, &channel->watch) != PV_OK) {
+	channel->is_pipe = fstat(take_fd, &file) == 0 && S_ISFIFO(file.st_mode);
+	bool is_socket = getsockopt(take_fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM;
+	if ((!is_socket && !channel->is_pipe) || pv_fd_set_nonblocking(take_fd, true) != PV_OK ||
+	    pv_loop_add_fd(channel->loop, take_fd, idle_events(channel), channel_ready, channel, &channel->watch) !=
+		PV_OK) {
 		pv_fd_close(&take_fd);
 		return PV_ERR_PEER;
 	}
@@ -208,7 +230,7 @@ void pv_vhost_channel_config_change(struct pv_vhost_channel *channel)
 
 void pv_vhost_channel_map(struct pv_vhost_channel *channel, int fd, uint64_t size_bytes, bool wants_reply)
 {
-	if (PV_NEVER(!pv_vhost_channel_is_open(channel) || channel->map_due || channel->map_in_flight))
+	if (PV_NEVER(!pv_vhost_channel_takes_fds(channel) || channel->map_due || channel->map_in_flight))
 		return;
 	channel->map_fd = fd;
 	channel->map_bytes = size_bytes;

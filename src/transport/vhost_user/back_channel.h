@@ -2,6 +2,8 @@
 /*
  * The socket on which the back end asks things of the front end (SET_BACKEND_REQ_FD). Nothing waits here: requests are
  * flags that turn into bytes when the socket has room, answers are events. Owned by the socket thread.
+ *
+ * User-Mode Linux gives the write end of a pipe instead, on which it can be told of things, and no more.
  */
 #ifndef PV_TRANSPORT_VHOST_USER_BACK_CHANNEL_H
 #define PV_TRANSPORT_VHOST_USER_BACK_CHANNEL_H
@@ -21,6 +23,7 @@ struct pv_vhost_channel {
 	struct pv_vhost_channel_events events;
 	struct pv_loop *loop;
 	int fd; /* -1: none */
+	bool is_pipe;
 	struct pv_loop_fd *watch;
 
 	bool config_change_due, map_due;
@@ -39,9 +42,12 @@ void pv_vhost_channel_init(struct pv_vhost_channel *channel, struct pv_loop *loo
 			   const struct pv_vhost_channel_events *events);
 void pv_vhost_channel_finish(struct pv_vhost_channel *channel);
 
-/* Replaces the socket; what was in flight on the old one is forgotten. PV_ERR_PEER: the fd is no stream socket. */
+/* Replaces the socket; what was in flight on the old one is forgotten. PV_ERR_PEER: the fd is neither socket nor pipe.
+ */
 PV_MUST_USE enum pv_status pv_vhost_channel_open(struct pv_vhost_channel *channel, int take_fd);
 bool pv_vhost_channel_is_open(const struct pv_vhost_channel *channel);
+/* Open, and good for pv_vhost_channel_map(). */
+bool pv_vhost_channel_takes_fds(const struct pv_vhost_channel *channel);
 
 /* Many calls before the socket has room become one message. Ignored without a socket. */
 void pv_vhost_channel_config_change(struct pv_vhost_channel *channel);

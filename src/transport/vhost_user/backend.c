@@ -178,7 +178,7 @@ static void ask_for_window(struct pv_vhost_backend *backend)
 	    PV_VHOST_PROTOCOL_F_SHMEM | PV_VHOST_PROTOCOL_F_BACKEND_REQ | PV_VHOST_PROTOCOL_F_BACKEND_SEND_FD;
 
 	if (backend->window != PV_VHOST_WINDOW_UNMAPPED || (backend->protocol_features & needs) != needs ||
-	    !backend->rings[PV_GPU_QUEUE_CONTROL].running || !backend->params.ops->has_channel(backend->params.user))
+	    !backend->rings[PV_GPU_QUEUE_CONTROL].running || !backend->params.ops->can_map_window(backend->params.user))
 		return;
 	/* A machine that was paused keeps the mapping, and shows it to us as a region. */
 	if (pv_vhost_memory_table_has_window(&backend->memory)) {
@@ -529,7 +529,7 @@ static enum pv_status set_backend_req_fd(struct pv_vhost_backend *backend, struc
 	if (backend->window == PV_VHOST_WINDOW_ASKED || backend->window == PV_VHOST_WINDOW_STALE)
 		backend->window = PV_VHOST_WINDOW_UNMAPPED;
 	if (backend->params.ops->open_channel(backend->params.user, fd) != PV_OK)
-		return REFUSE(backend, message, "fd: not a stream socket");
+		return REFUSE(backend, message, "fd: not a stream socket or pipe");
 	ask_for_window(backend);
 	return ack(backend, message);
 }
@@ -609,6 +609,16 @@ static enum pv_status dispatch(struct pv_vhost_backend *backend, struct pv_vhost
 	}
 }
 
+/* User-Mode Linux goes by what it is about to agree on. */
+static bool may_need_reply(const struct pv_vhost_backend *backend, const struct pv_vhost_message *message)
+{
+	uint64_t agreed = backend->protocol_features;
+
+	if (message->request == PV_VHOST_SET_PROTOCOL_FEATURES)
+		agreed |= message->value;
+	return (agreed & PV_VHOST_PROTOCOL_F_REPLY_ACK) != 0;
+}
+
 enum pv_status pv_vhost_backend_handle(struct pv_vhost_backend *backend, struct pv_vhost_message *message)
 {
 	uint64_t missing = pv_vhost_request_needs(message->request) & ~backend->protocol_features;
@@ -619,7 +629,7 @@ enum pv_status pv_vhost_backend_handle(struct pv_vhost_backend *backend, struct 
 	else if (missing)
 		status = refuse(backend, message->request, false, "needs protocol feature 0x%" PRIx64 ", not agreed on",
 				missing);
-	else if (message->need_reply && !(backend->protocol_features & PV_VHOST_PROTOCOL_F_REPLY_ACK))
+	else if (message->need_reply && !may_need_reply(backend, message))
 		status = refuse(backend, message->request, false, "flags: need_reply without the feature REPLY_ACK");
 	else
 		status = dispatch(backend, message);

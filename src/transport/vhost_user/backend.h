@@ -21,9 +21,10 @@ struct pv_vhost_backend_ops {
 	void (*reply)(void *user, const void *bytes, size_t len);
 	/* `op` is copied, what it owns moves. Its result comes by pv_vhost_backend_op_done(), later, in order. */
 	void (*submit)(void *user, const struct pv_transport_op *op);
-	/* The socket for requests to the front end. PV_ERR_PEER: that is no socket. */
+	/* The socket for requests to the front end. PV_ERR_PEER: that is no socket, nor a pipe. */
 	enum pv_status (*open_channel)(void *user, int take_fd);
-	bool (*has_channel)(void *user);
+	/* Whether that socket is there, and can carry map_window(). */
+	bool (*can_map_window)(void *user);
 	/* Asks the front end to map the window; answered by pv_vhost_backend_window_mapped(). */
 	void (*map_window)(void *user, bool wants_reply);
 };

@@ -153,11 +153,11 @@ static enum pv_status open_channel(void *user, int take_fd)
 	return pv_vhost_channel_open(&transport->channel, take_fd);
 }
 
-static bool has_channel(void *user)
+static bool can_map_window(void *user)
 {
 	const struct pv_vhost_user *transport = user;
 
-	return pv_vhost_channel_is_open(&transport->channel);
+	return pv_vhost_channel_takes_fds(&transport->channel);
 }
 
 static void map_window(void *user, bool wants_reply)
@@ -172,7 +172,7 @@ static const struct pv_vhost_backend_ops backend_ops = {
     .reply = reply,
     .submit = submit,
     .open_channel = open_channel,
-    .has_channel = has_channel,
+    .can_map_window = can_map_window,
     .map_window = map_window,
 };
 

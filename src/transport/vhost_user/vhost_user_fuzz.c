@@ -46,7 +46,7 @@ static enum pv_status on_open_channel(void *user, int take_fd)
 	return PV_OK;
 }
 
-static bool on_has_channel(void *user)
+static bool on_can_map_window(void *user)
 {
 	(void)user;
 	return true;
@@ -64,7 +64,7 @@ static void on_map_window(void *user, bool wants_reply)
 static const struct pv_vhost_backend_ops ops = {.reply = on_reply,
 						.submit = on_submit,
 						.open_channel = on_open_channel,
-						.has_channel = on_has_channel,
+						.can_map_window = on_can_map_window,
 						.map_window = on_map_window};
 
 static void open_machine(struct machine *machine, bool has_window)

@@ -691,6 +691,56 @@ static void the_back_channel_may_go(void **state)
 	fe_close(&fe);
 }
 
+/* As User-Mode Linux does it. */
+static void a_pipe_tells_of_changes_and_takes_no_window(void **state)
+{
+	(void)state;
+	struct pv_vhost_header header;
+	struct fe fe;
+	int ends[2];
+
+	fe_open(&fe, &(struct fe_params){.window_bytes = WINDOW_BYTES});
+	fe_realize(&fe, ALL);
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(fe_tell(&fe, PV_VHOST_SET_BACKEND_REQ_FD, NULL, 0, ends[1]), 0);
+	close(ends[1]);
+	fe_start(&fe);
+	assert_int_equal(fg_get_display_info(&fe.guest), PV_GPU_RESP_OK_DISPLAY_INFO);
+	assert_false(fg_wait_readable(ends[0], 50));
+	pv_loop_call(fe.guest.loop, set_outputs, &fe);
+	assert_true(fg_wait_readable(ends[0], 1000));
+	assert_int_equal(read(ends[0], &header, sizeof(header)), sizeof(header));
+	assert_int_equal(header.request, PV_VHOST_BACKEND_CONFIG_CHANGE);
+	assert_int_equal(header.flags, PV_VHOST_VERSION);
+	assert_int_equal(header.size, 0);
+	/* Its end is seen, or found when there is something to tell; neither ends this program. */
+	close(ends[0]);
+	pv_loop_call(fe.guest.loop, set_outputs, &fe);
+	assert_int_equal(fg_get_display_info(&fe.guest), PV_GPU_RESP_OK_DISPLAY_INFO);
+	(void)fe_ask_u64(&fe, PV_VHOST_GET_FEATURES);
+	fe_close(&fe);
+}
+
+/* User-Mode Linux wants the first acknowledgement for the very message that agrees on them. */
+static void acknowledgements_are_agreed_on_and_given_at_once(void **state)
+{
+	(void)state;
+	const uint64_t with_acks = PV_VHOST_PROTOCOL_F_MQ | PV_VHOST_PROTOCOL_F_REPLY_ACK;
+	struct fe fe;
+
+	fe_open(&fe, &(struct fe_params){0});
+	fe.protocol_features = PV_VHOST_PROTOCOL_F_REPLY_ACK;
+	assert_int_equal(fe_tell(&fe, PV_VHOST_SET_PROTOCOL_FEATURES, &with_acks, sizeof(with_acks), -1), 0);
+	fe_close(&fe);
+
+	const uint64_t without = PV_VHOST_PROTOCOL_F_MQ;
+	fe_open(&fe, &(struct fe_params){0});
+	fe_send(&fe, PV_VHOST_SET_PROTOCOL_FEATURES, PV_VHOST_NEED_REPLY, &without, sizeof(without), NULL, 0);
+	assert_int_equal(fe_expect_closed(&fe), PV_ERR_PEER);
+	assert_complained_about("need_reply without the feature");
+	fe_close(&fe);
+}
+
 /* Both together are more than QEMU can take. */
 static void either_a_window_or_memory_slots(void **state)
 {
@@ -1062,6 +1112,8 @@ int main(void)
 	    TEST(a_refused_window_is_no_catastrophe),
 	    TEST(wrong_answers_on_the_back_channel_end_the_connection),
 	    TEST(the_back_channel_may_go),
+	    TEST(a_pipe_tells_of_changes_and_takes_no_window),
+	    TEST(acknowledgements_are_agreed_on_and_given_at_once),
 	    TEST(either_a_window_or_memory_slots),
 	    TEST(each_mistake_is_named_and_costs_what_it_should),
 	    TEST(rings_outside_memory_are_refused),
