@@ -6,11 +6,12 @@
 # proved that its programs run, so a root that exists under its final name was good once; it is probed at each use all
 # the same and made again if it fails. Whoever runs in a root holds a shared lock on it; only unlocked ones are removed.
 
-declare -A root_suite=([dev]=trixie [qemu72]=bookworm [llama]=sid)
+declare -A root_suite=([dev]=trixie [qemu72]=bookworm [llama]=sid [uml]=trixie)
 declare -A root_probe=(
     [dev]='cc --version && clang --version && ninja --version && python3 -c "import mesonbuild, pytest" && qemu-system-x86_64 --version && [ -e /opt/pvgpu/mesa-25.0/libGLX_mesa.so.0 ]'
     [qemu72]='qemu-system-x86_64 --version'
     [llama]='llama-cli --version && ls /usr/libexec/*/ggml/test-backend-ops'
+    [uml]='cc --version && ls /usr/src/linux-source-*.tar.xz'
 )
 
 root_dir() { printf '%s/roots/%s-%s\n' "${pv_cache:?}" "$1" \
@@ -44,8 +45,8 @@ root_make() {
     args+=("${lines[@]}")
     case $suite in
     trixie)
-        args+=("--setup-hook=mkdir -p \"\$1/etc/apt/preferences.d\" && cp '$env_dir/backports.pref' \"\$1/etc/apt/preferences.d/pvgpu.pref\""
-            "--customize-hook='$env_dir/old-mesa.sh' \"\$1\"")
+        args+=("--setup-hook=mkdir -p \"\$1/etc/apt/preferences.d\" && cp '$env_dir/backports.pref' \"\$1/etc/apt/preferences.d/pvgpu.pref\"")
+        [ "$name" != dev ] || args+=("--customize-hook='$env_dir/old-mesa.sh' \"\$1\"")
         # A mirror's copy of sid may be older than its Release file allows; it is wanted for one package.
         lines=("deb $mirror trixie main" "deb $mirror trixie-backports main" "deb [check-valid-until=no] $mirror sid main")
         ;;

@@ -200,9 +200,12 @@ def verb_guest(arguments):
     sys.path.insert(0, str(TOP / "guest"))
     import vm
     parser = argparse.ArgumentParser(
-        prog="./run guest", usage="./run guest [OPTIONS] -- CMD [ARGUMENTS]",
+        prog="./run guest", usage="./run guest [uml] [OPTIONS] -- CMD [ARGUMENTS]",
         description="Boot the guest, run CMD in it as root, print its output, exit with its exit code. A CMD of one word is "
         "given to the guest's shell as it is: ./run guest -- 'lspci | grep VGA'")
+    parser.add_argument("machine", nargs="?", choices=["qemu", "uml"], default="qemu",
+                        help="uml: with OpenGL, on a User-Mode-Linux kernel, a program of the host that runs at its speed: made on "
+                        "first use, which takes a quarter of an hour")
     parser.add_argument("--gpu", choices=["ours", "qemu"], help="build/pvgpu (default if it is there) or QEMU's virtio-gpu-pci")
     parser.add_argument("--release", choices=vm.RELEASES, default=vm.RELEASES[0], help="of Debian, in the guest")
     parser.add_argument("--front-end", choices=["gpu", "vga", "test"], default="gpu",
@@ -233,18 +236,24 @@ def verb_guest(arguments):
 
 def run_guest(vm, options, command):
     program = pathlib.Path(os.environ.get("PVGPU_BUILD") or BUILD) / "pvgpu"
-    if options.gpu == "ours" and not program.exists():
+    if (options.gpu == "ours" or options.machine == "uml") and not program.exists():
         raise Failure(f"{program} is not there: run ./run build first, or use --gpu qemu")
     with contextlib.ExitStack() as stack:
         keep = pathlib.Path(options.keep).resolve() if options.keep else None
         device = gpu = None
-        if options.gpu != "qemu" and program.exists():
-            device = stack.enter_context(vm.Device(program, directory=keep))
-            gpu = device.qemu_arguments(options.front_end)
-        machine = stack.enter_context(vm.Machine(
-            gpu=gpu, qemu=options.qemu, memory_mib=options.memory, cpus=options.cpus, kernel=options.kernel,
-            release=options.release, extra=shlex.split(options.qemu_args), directory=keep))
-        say(f"guest: up after {machine.boot_seconds:.1f} s with {'KVM' if machine.kvm else 'TCG'}, "
+        if options.machine == "uml":
+            vm.uml_kernel()
+            device = stack.enter_context(vm.Device(program, ["--renderer=2d,virgl"], directory=keep))
+            machine = stack.enter_context(vm.UserModeMachine(
+                device.uml_arguments(), memory_mib=options.memory, kernel=options.kernel, release=options.release, directory=keep))
+        else:
+            if options.gpu != "qemu" and program.exists():
+                device = stack.enter_context(vm.Device(program, directory=keep))
+                gpu = device.qemu_arguments(options.front_end)
+            machine = stack.enter_context(vm.Machine(
+                gpu=gpu, qemu=options.qemu, memory_mib=options.memory, cpus=options.cpus, kernel=options.kernel,
+                release=options.release, extra=shlex.split(options.qemu_args), directory=keep))
+        say(f"guest: up after {machine.boot_seconds:.1f} s with {machine.processor}, "
             f"{'build/pvgpu' if device else 'the virtio-gpu of QEMU'}")
         if options.x:
             machine.start_x()

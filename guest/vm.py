@@ -267,6 +267,10 @@ class Device:
         device = self.FRONT_ENDS[front_end] + ("," + options if options else "")
         return ["-chardev", f"socket,id=pvgpu,path={self.socket_path}", "-device", device]
 
+    def uml_arguments(self):
+        """What UserModeMachine wants as `gpu`."""
+        return [f"virtio_uml.device={self.socket_path}:16"]
+
     def control(self, *arguments, timeout=20):
         """Runs `pvgpu VERB --control=... ARGUMENTS` and returns its standard output."""
         verb, *rest = arguments
@@ -367,15 +371,9 @@ class Machine:
         self.boot_seconds = self.guest_seconds = None
         self.x_display = None
         command = self._command(gpu, display, qemu, board, memory_mib, cpus, kernel, extra, guest_image(release))
-        for name in ("agent.sock", "qmp.sock"):
-            (self.directory / name).unlink(missing_ok=True)
         start = time.monotonic()
         try:
-            with open(self.qemu_log, "wb") as log:
-                self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            _alive.add(self)
-            self._agent = _connect(self.directory / "agent.sock", self.process, "QEMU", self.qemu_log)
-            self.qmp = Qmp(_connect(self.directory / "qmp.sock", self.process, "QEMU", self.qemu_log))
+            self._launch(command)
             threading.Thread(target=self._listen, daemon=True).start()
             self.wait_boot(1, boot_timeout)
         except GuestError as error:
@@ -386,6 +384,15 @@ class Machine:
             self.close()
             raise
         self.boot_seconds = time.monotonic() - start
+
+    def _launch(self, command):
+        for name in ("agent.sock", "qmp.sock"):
+            (self.directory / name).unlink(missing_ok=True)
+        with open(self.qemu_log, "wb") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        _alive.add(self)
+        self._agent = _connect(self.directory / "agent.sock", self.process, "QEMU", self.qemu_log)
+        self.qmp = Qmp(_connect(self.directory / "qmp.sock", self.process, "QEMU", self.qemu_log))
 
     def _command(self, gpu, display, qemu, board, memory_mib, cpus, kernel, extra, image):
         if qemu == "7.2":
@@ -449,6 +456,11 @@ class Machine:
             case ["done", number, code] if int(number) in self._running:
                 self._running.discard(int(number))
                 self._done[int(number)] = int(code)
+
+    @property
+    def processor(self):
+        """What runs the guest's code."""
+        return "KVM" if self.kvm else "TCG"
 
     @property
     def boots(self):
@@ -579,6 +591,45 @@ class Machine:
 
     def __exit__(self, *_):
         self.close()
+
+
+def uml_kernel(make=True):
+    """The User-Mode-Linux kernel. Made if it is not there, which takes minutes; with make=False None is returned then."""
+    result = subprocess.run([TOP / "guest/build-uml", *([] if make else ["--if-there"])], stdout=subprocess.PIPE, text=True,
+                            check=False)
+    if result.returncode and make:
+        raise GuestError("the User-Mode-Linux kernel could not be made")
+    return None if result.returncode else pathlib.Path(result.stdout.strip())
+
+
+class UserModeMachine(Machine):
+    """The same guest with a kernel that is a program of the host (User-Mode Linux): its processor is the host's, its devices
+    are vhost-user ones without a VMM between. No window for blobs, no QMP, no restart; one processor.
+
+    gpu: as Device.uml_arguments() gives.
+    """
+
+    def __init__(self, gpu=(), memory_mib=2048, kernel="", directory=None, boot_timeout=60, release=RELEASES[0]):
+        super().__init__(gpu, memory_mib=memory_mib, cpus=1, kernel=kernel, directory=directory, boot_timeout=boot_timeout,
+                         release=release)
+
+    @property
+    def processor(self):
+        return "User-Mode Linux"
+
+    def _command(self, gpu, display, qemu, board, memory_mib, cpus, kernel, extra, image):
+        # Of several processors it makes more than one only in a slower mode.
+        return [*CONFINED, str(uml_kernel()), f"mem={memory_mib}M", f"initrd={image}/initrd.img", f"ubd0r={image}/root.erofs",
+                "pv.root=/dev/ubda", f"pv.share={self.share}", "pv.port=/dev/ttyS1", "seccomp=auto", "panic=-1", "quiet",
+                "loglevel=4", "con=null", "con0=null,fd:1", "ssl=null", f"umid=pvgpu-{os.getpid()}-{id(self):x}",
+                f"uml_dir={self.directory}/", *gpu, *kernel.split()]
+
+    def _launch(self, command):
+        self._agent, its = socket.socketpair()
+        with its, open(self.serial_log, "wb") as serial, open(self.qemu_log, "wb") as log:
+            self.process = subprocess.Popen([*command, f"ssl1=fd:{its.fileno()},fd:{its.fileno()}"], stdin=subprocess.DEVNULL,
+                                            stdout=serial, stderr=log, pass_fds=[its.fileno()])
+        _alive.add(self)
 
 
 def process_cpu_seconds(pid):

@@ -15,12 +15,14 @@ WITH_VULKAN = "venus venus-vfio venus-in-process"
 # Only where asked for: it takes a guest with Mesa 26.2, see PVGPU_GUEST_DRIVER in rig/session.py.
 AS_ON_A_GPU = "venus-vram"
 WITH_OPENGL = "virgl virgl-vfio virgl-7.2 virgl-in-process"
+USER_MODE = "virgl-uml"
 OLDER = "venus-trixie virgl-trixie venus-bookworm virgl-bookworm"
 # The front ends of modules that do not run with all that have only 2D.
 ITS_OWN = {
     "test_guest_vulkan": f"{WITH_VULKAN} {AS_ON_A_GPU}",
     "test_guest_soak": f"{WITH_VULKAN} {AS_ON_A_GPU}",
     "test_guest_opengl": WITH_OPENGL,
+    "test_guest_uml": USER_MODE,
     "test_guest_desktop": "venus venus-vfio virgl virgl-vfio",
     "test_guest_worker": "venus venus-vfio virgl",
     "test_guest_releases": OLDER,
@@ -31,7 +33,7 @@ RESIZING_TESTS = ("test_resize", "test_two_heads")
 
 def pytest_generate_tests(metafunc):
     if "guest" in metafunc.fixturenames:
-        names = os.environ.get("PVGPU_FRONT_ENDS", f"{DEFAULT} {WITH_WINDOWS} {WITH_VULKAN} {WITH_OPENGL} {OLDER}").split()
+        names = os.environ.get("PVGPU_FRONT_ENDS", f"{DEFAULT} {WITH_WINDOWS} {WITH_VULKAN} {WITH_OPENGL} {USER_MODE} {OLDER}").split()
         with_3d = {name for its_own in ITS_OWN.values() for name in its_own.split()}
         its_own = ITS_OWN.get(metafunc.module.__name__.rpartition(".")[2])
         names = [name for name in names if (name in its_own.split() if its_own else name not in with_3d)]
@@ -49,8 +51,9 @@ def pytest_generate_tests(metafunc):
 @pytest.fixture(scope="module")
 def guest(request):
     front_end = session.FRONT_ENDS[request.param]
-    if not session.qemu_has(front_end):
-        pytest.skip(f"this QEMU has no {front_end.device}")
+    missing = session.what_is_missing(front_end)
+    if missing:
+        pytest.skip(missing)
     with session.Session(front_end) as running:
         yield running
 

@@ -34,7 +34,7 @@ class SessionError(Exception):
 class FrontEnd:
     """A VMM's device that can carry our process (or, for comparison, its own)."""
     name: str
-    device: str              # of QEMU
+    device: str              # of QEMU, or USER_MODE
     qemu: str = "11"
     ours: bool = True        # served by our process
     console: bool = True     # the VMM has a console for it: screendump, VNC
@@ -59,6 +59,7 @@ class FrontEnd:
         return f"--window={WINDOW_BYTES // MiB}M" in self.arguments
 
 
+USER_MODE = "virtio_uml"  # no VMM: the guest is a program of the host, and its kernel the front end
 WINDOW_BYTES = 256 * MiB
 # A directory with the libraries of another Mesa's Venus driver, to be put in the place of the guest's.
 GUEST_DRIVER = os.environ.get("PVGPU_GUEST_DRIVER")
@@ -79,6 +80,7 @@ FRONT_ENDS = {front_end.name: front_end for front_end in (
     FrontEnd("virgl-7.2", "vhost-user-gpu-pci", qemu="7.2", arguments=("--virgl",)),
     FrontEnd("virgl-vfio", "vfio-user-pci", console=False, arguments=("--renderer=2d,virgl", "--window=0")),
     FrontEnd("virgl-in-process", "vhost-user-gpu-pci", arguments=("--virgl", "--renderer-in-process")),
+    FrontEnd("virgl-uml", USER_MODE, console=False, arguments=("--renderer=2d,virgl",)),
     # Older guests.
     FrontEnd("venus-trixie", "vfio-user-pci", console=False, arguments=("--renderer=2d,venus",), release="trixie"),
     FrontEnd("virgl-trixie", "vfio-user-pci", console=False, arguments=("--renderer=2d,virgl", "--window=0"), release="trixie"),
@@ -97,6 +99,14 @@ FRONT_ENDS = {front_end.name: front_end for front_end in (
 def qemu_program(front_end):
     program = ["qemu-system-x86_64"]
     return program if front_end.qemu == "11" else [str(TOP / "run"), "shell", "--root", "qemu72", "--", *program]
+
+
+def what_is_missing(front_end):
+    """Why there can be no guest on this front end here, or None."""
+    if front_end.device == USER_MODE:
+        there = vm.uml_kernel(make=bool(os.environ.get("PVGPU_E2E_ALL")))
+        return None if there else "the User-Mode-Linux kernel is not made: ./run guest uml -- true"
+    return None if qemu_has(front_end) else f"this QEMU has no {front_end.device}"
 
 
 def qemu_has(front_end):
@@ -194,12 +204,7 @@ class Session:
             if front_end.ours:
                 at_exit = [f"--display=png={self.picture_path}"] if picture_at_exit else []
                 self.device = vm.Device(arguments=[*front_end.arguments, *at_exit], transport=front_end.transport)
-                gpu = self.device.qemu_arguments(front_end.kind, front_end.options)
-            else:
-                options = f",{front_end.options}" if front_end.options else ""
-                gpu = ["-device", f"{front_end.device},id=gpu{options}"]
-            self.vm = vm.Machine(gpu=gpu, qemu=front_end.qemu, memory_mib=memory_mib, kernel=kernel, display=display,
-                                 release=front_end.release, board=front_end.board, directory=self.directory / "vm")
+            self.vm = self._boot(front_end, memory_mib, kernel, display)
             self.kmsbench, self.triangle = self.vm.install(BUILD / "guest/kmsbench/pvgpu-kmsbench",
                                                            BUILD / "guest/triangle/pvgpu-triangle")
             if GUEST_DRIVER:
@@ -211,6 +216,18 @@ class Session:
             if isinstance(error, vm.GuestError):
                 raise SessionError(f"{error}\n{logs}") from error
             raise
+
+    def _boot(self, front_end, memory_mib, kernel, display):
+        directory = self.directory / "vm"
+        if front_end.device == USER_MODE:
+            return vm.UserModeMachine(self.device.uml_arguments(), memory_mib=memory_mib, kernel=kernel, directory=directory)
+        if front_end.ours:
+            gpu = self.device.qemu_arguments(front_end.kind, front_end.options)
+        else:
+            options = f",{front_end.options}" if front_end.options else ""
+            gpu = ["-device", f"{front_end.device},id=gpu{options}"]
+        return vm.Machine(gpu=gpu, qemu=front_end.qemu, memory_mib=memory_mib, kernel=kernel, display=display,
+                          release=front_end.release, board=front_end.board, directory=directory)
 
     def logs(self):
         """The ends of all logs there are."""
@@ -320,6 +337,17 @@ class Session:
             yield running.wait_for_event("shown"), running
         finally:
             running.stop()
+
+    def picture_beside_the_hosts(self, directory):
+        """A picture with shaders, textures and blending, made in the guest and by the host's own driver: what the guest's
+        driver says of itself, and the share of the channels that differ by more than rounding and edges do."""
+        program = BUILD / "bench/glprobe/pvgpu-glprobe"
+        in_guest, = self.vm.install(program)
+        info = json_lines(self.check(f"{in_guest} info draw /host/guest.ppm", 300))[0]
+        subprocess.run([program, "draw", directory / "host.ppm"], check=True, timeout=60, env={**os.environ, "LIBGL_ALWAYS_SOFTWARE": "1"})
+        seen, expected = (picture.read(path) for path in (self.vm.share / "guest.ppm", directory / "host.ppm"))
+        assert seen.size == expected.size
+        return info, sum(abs(a - b) > 8 for a, b in zip(seen.rgb, expected.rgb)) / len(expected.rgb)
 
     def heads(self):
         return json_lines(self.check(f"{self.kmsbench} heads"))[-1]["heads"]
