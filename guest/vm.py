@@ -619,7 +619,7 @@ class UserModeMachine(Machine):
 
     def _command(self, gpu, display, qemu, board, memory_mib, cpus, kernel, extra, image):
         # Of several processors it makes more than one only in a slower mode.
-        return [*CONFINED, str(uml_kernel()), f"mem={memory_mib}M", f"initrd={image}/initrd.img", f"ubd0r={image}/root.erofs",
+        return [*CONFINED, str(uml_kernel()), f"mem={memory_mib}M", f"initrd={image}/initrd.img", f"ubd0rc={image}/root.erofs",
                 "pv.root=/dev/ubda", f"pv.share={self.share}", "pv.port=/dev/ttyS1", "seccomp=auto", "panic=-1", "quiet",
                 "loglevel=4", "con=null", "con0=null,fd:1", "ssl=null", f"umid=pvgpu-{os.getpid()}-{id(self):x}",
                 f"uml_dir={self.directory}/", *gpu, *kernel.split()]
