@@ -23,6 +23,8 @@ enum pv_resource_kind {
 	/* The same with a guest backing, attached next (VIRTIO_GPU_BLOB_MEM_HOST3D_GUEST). */
 	PV_RESOURCE_HOST_GUEST_BLOB,
 	PV_RESOURCE_3D, /* as 2D, and `texture`: made and moved by the OpenGL renderer */
+	/* size_bytes; a host blob of another renderer, for the OpenGL renderer's contexts. attach_file() says where. */
+	PV_RESOURCE_FOREIGN_BLOB,
 };
 
 /* VIRTIO_GPU_CMD_RESOURCE_CREATE_3D: numbers of Gallium, for the renderer to judge. */
@@ -191,11 +193,12 @@ struct pv_renderer_ops {
 	enum pv_status (*transfer_3d)(struct pv_renderer *renderer, uint64_t op_id,
 				      const struct pv_transfer_3d *transfer);
 	/*
-	 * Optional: a backing for a texture in the place of a guest's memory: a file from pv_shm_create(), which keeps
-	 * its size (pv_shm_keep_size()); `fd` is borrowed. For transports without a guest.
+	 * Optional: a backing for a texture in the place of a guest's memory: part of a file from pv_shm_create(),
+	 * which keeps its size (pv_shm_keep_size()); `fd` is borrowed. For transports without a guest, and for the
+	 * blobs of other renderers, which lie in the window: detach_backing() ends it before they leave.
 	 */
 	enum pv_status (*attach_file)(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id, int fd,
-				      uint64_t size_bytes);
+				      uint64_t offset_bytes, uint64_t size_bytes);
 	/* Optional: memory that a context holds on the host outside of the window, for people. */
 	uint64_t (*context_memory_bytes)(struct pv_renderer *renderer, uint32_t ctx_id);
 };

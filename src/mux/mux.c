@@ -3,6 +3,9 @@
  * Two tables say whose a context and whose a 3D resource is; everything else is the 2D renderer's. A context of a kind
  * that nobody has (a guest that knows no capability sets, and no OpenGL renderer) is made all the same and is the 2D
  * renderer's: Linux makes one for its own console, draws nothing with it and complains if it cannot have it.
+ *
+ * A blob that comes into an OpenGL context from elsewhere (the window of a Vulkan program, for the desktop to show) is
+ * made known to the OpenGL renderer, which then reads it where the guest sees it: in the host-visible window.
  */
 #include "mux/mux.h"
 
@@ -18,8 +21,17 @@ struct mux {
 	struct pv_renderer *children[PV_MUX_MAX_3D];
 	size_t nr_children;
 	struct pv_renderer *opengl; /* of the children; NULL: none */
-	/* Values are renderers. */
-	struct pv_id_map contexts, resources;
+	struct pv_id_map contexts;  /* values are renderers */
+	struct pv_id_map resources; /* values are struct resource */
+	int window_fd;              /* borrowed; -1: there is none */
+};
+
+/* Of a 3D renderer. */
+struct resource {
+	struct pv_renderer *owner;
+	uint64_t size_bytes, window_offset;
+	bool mapped;   /* is in the window, or on its way there */
+	bool imported; /* the OpenGL renderer knows of it as well */
 };
 
 static struct mux *to_mux(struct pv_renderer *renderer)
@@ -29,9 +41,9 @@ static struct mux *to_mux(struct pv_renderer *renderer)
 
 static struct pv_renderer *owner_of_resource(struct mux *mux, uint32_t resource_id)
 {
-	struct pv_renderer *owner = pv_id_map_get(&mux->resources, resource_id);
+	const struct resource *resource = pv_id_map_get(&mux->resources, resource_id);
 
-	return owner ? owner : mux->plain;
+	return resource ? resource->owner : mux->plain;
 }
 
 static struct pv_renderer *owner_of_context(struct mux *mux, uint32_t ctx_id)
@@ -63,6 +75,21 @@ static void last_word(void *user, uint32_t resource_id, uint64_t offset_bytes, u
 		mux->base.events.last_word(mux->base.events.user, resource_id, offset_bytes, bits);
 }
 
+static void forget(struct mux *mux, uint32_t resource_id)
+{
+	free(pv_id_map_remove(&mux->resources, resource_id));
+}
+
+static void forget_all(struct mux *mux)
+{
+	for (uint32_t i = 0; i < mux->resources.capacity; i++)
+		if (mux->resources.slots[i].id != 0)
+			free(mux->resources.slots[i].value);
+	pv_id_map_finish(&mux->contexts);
+	pv_id_map_finish(&mux->resources);
+	mux->contexts = mux->resources = (struct pv_id_map){0};
+}
+
 static void destroy(struct pv_renderer *renderer)
 {
 	struct mux *mux = to_mux(renderer);
@@ -70,8 +97,7 @@ static void destroy(struct pv_renderer *renderer)
 	for (size_t i = 0; i < mux->nr_children; i++)
 		pv_renderer_destroy(mux->children[i]);
 	pv_renderer_destroy(mux->plain);
-	pv_id_map_finish(&mux->contexts);
-	pv_id_map_finish(&mux->resources);
+	forget_all(mux);
 	free(mux);
 }
 
@@ -104,6 +130,7 @@ static enum pv_status resource_create(struct pv_renderer *renderer, uint64_t op_
 {
 	struct mux *mux = to_mux(renderer);
 	struct pv_renderer *owner = choose(mux, info);
+	struct resource *resource;
 
 	if (owner == mux->plain) {
 		if (info->kind != PV_RESOURCE_2D && info->kind != PV_RESOURCE_GUEST_BLOB)
@@ -112,21 +139,30 @@ static enum pv_status resource_create(struct pv_renderer *renderer, uint64_t op_
 	}
 	if (!owner)
 		return PV_ERR_UNSUPPORTED;
-	enum pv_status status = pv_id_map_add(&mux->resources, info->id, owner);
-	if (status != PV_OK)
+	resource = calloc(1, sizeof(*resource));
+	if (!resource)
+		return PV_ERR_NO_MEMORY;
+	*resource = (struct resource){.owner = owner, .size_bytes = info->size_bytes};
+	enum pv_status status = pv_id_map_add(&mux->resources, info->id, resource);
+	if (status != PV_OK) {
+		free(resource);
 		return status;
+	}
 	status = owner->ops->resource_create(owner, op_id, info);
 	if (status != PV_OK && status != PV_PENDING)
-		(void)pv_id_map_remove(&mux->resources, info->id);
+		forget(mux, info->id);
 	return status;
 }
 
 static void resource_destroy(struct pv_renderer *renderer, uint32_t resource_id)
 {
 	struct mux *mux = to_mux(renderer);
+	const struct resource *resource = pv_id_map_get(&mux->resources, resource_id);
 	struct pv_renderer *owner = owner_of_resource(mux, resource_id);
 
-	(void)pv_id_map_remove(&mux->resources, resource_id);
+	if (resource && resource->imported)
+		mux->opengl->ops->resource_destroy(mux->opengl, resource_id);
+	forget(mux, resource_id);
 	owner->ops->resource_destroy(owner, resource_id);
 }
 
@@ -199,9 +235,7 @@ static void reset(struct pv_renderer *renderer)
 	mux->plain->ops->reset(mux->plain);
 	for (size_t i = 0; i < mux->nr_children; i++)
 		mux->children[i]->ops->reset(mux->children[i]);
-	pv_id_map_finish(&mux->contexts);
-	pv_id_map_finish(&mux->resources);
-	mux->contexts = mux->resources = (struct pv_id_map){0};
+	forget_all(mux);
 }
 
 static enum pv_status set_window(struct pv_renderer *renderer, int fd, uint64_t size_bytes)
@@ -209,6 +243,7 @@ static enum pv_status set_window(struct pv_renderer *renderer, int fd, uint64_t 
 	struct mux *mux = to_mux(renderer);
 	enum pv_status status = PV_OK;
 
+	mux->window_fd = fd;
 	for (size_t i = 0; i < mux->nr_children && status == PV_OK; i++)
 		if (mux->children[i]->ops->set_window)
 			status = mux->children[i]->ops->set_window(mux->children[i], fd, size_bytes);
@@ -284,22 +319,63 @@ static void context_destroy(struct pv_renderer *renderer, uint32_t ctx_id)
 		owner->ops->context_destroy(owner, ctx_id);
 }
 
-/* What is another renderer's cannot be used in the context, but to know of it does no harm: the kernel tells all. */
-static bool meet(struct mux *mux, uint32_t ctx_id, uint32_t resource_id)
+/* Where a foreign blob's bytes are. Without them it is a texture like another, only that nothing comes from there. */
+static void show_to_opengl(struct mux *mux, uint32_t resource_id, const struct resource *resource)
 {
-	const struct pv_renderer *owner = owner_of_context(mux, ctx_id);
+	struct pv_renderer *opengl = mux->opengl;
+	enum pv_status status;
 
-	return owner != mux->plain && owner == owner_of_resource(mux, resource_id);
+	if (!resource->imported || !resource->mapped || mux->window_fd < 0)
+		return;
+	status = opengl->ops->attach_file(opengl, 0, resource_id, mux->window_fd, resource->window_offset,
+					  resource->size_bytes);
+	if (status != PV_OK)
+		PV_LOG_LIMITED(PV_LOG_WARNING, "gpu", "resource %u stays empty for OpenGL: %s", resource_id,
+			       pv_status_string(status));
 }
 
+static enum pv_status import(struct mux *mux, uint32_t resource_id, struct resource *resource)
+{
+	const struct pv_resource_info info = {
+	    .id = resource_id, .kind = PV_RESOURCE_FOREIGN_BLOB, .size_bytes = resource->size_bytes};
+	enum pv_status status;
+
+	if (resource->imported)
+		return PV_OK;
+	status = mux->opengl->ops->resource_create(mux->opengl, 0, &info);
+	if (status != PV_OK)
+		return status;
+	resource->imported = true;
+	show_to_opengl(mux, resource_id, resource);
+	return PV_OK;
+}
+
+/* Into an OpenGL context, where the OpenGL renderer takes such. */
+static bool can_import(const struct mux *mux, const struct pv_renderer *owner, const struct resource *resource)
+{
+	return owner == mux->opengl && owner && owner->ops->attach_file && resource && resource->owner != owner &&
+	       mux->window_fd >= 0;
+}
+
+/* What else is another renderer's cannot be used in the context, but to know of it does no harm: the kernel tells all.
+ */
 static enum pv_status context_attach(struct pv_renderer *renderer, uint64_t op_id, uint32_t ctx_id,
 				     uint32_t resource_id)
 {
 	struct mux *mux = to_mux(renderer);
 	struct pv_renderer *owner = owner_of_context(mux, ctx_id);
+	struct resource *resource = pv_id_map_get(&mux->resources, resource_id);
 
-	if (!meet(mux, ctx_id, resource_id))
+	if (owner == mux->plain || !resource)
 		return PV_OK;
+	if (can_import(mux, owner, resource)) {
+		enum pv_status status = import(mux, resource_id, resource);
+
+		if (status != PV_OK)
+			return status;
+	} else if (resource->owner != owner) {
+		return PV_OK;
+	}
 	return owner->ops->context_attach(owner, op_id, ctx_id, resource_id);
 }
 
@@ -307,8 +383,9 @@ static void context_detach(struct pv_renderer *renderer, uint32_t ctx_id, uint32
 {
 	struct mux *mux = to_mux(renderer);
 	struct pv_renderer *owner = owner_of_context(mux, ctx_id);
+	const struct resource *resource = pv_id_map_get(&mux->resources, resource_id);
 
-	if (meet(mux, ctx_id, resource_id))
+	if (resource && (resource->owner == owner || (resource->imported && owner == mux->opengl)))
 		owner->ops->context_detach(owner, ctx_id, resource_id);
 }
 
@@ -335,18 +412,33 @@ static enum pv_status blob_export(struct pv_renderer *renderer, uint32_t resourc
 static enum pv_status blob_map(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id,
 			       uint64_t offset_bytes)
 {
-	struct pv_renderer *owner = owner_of_resource(to_mux(renderer), resource_id);
+	struct mux *mux = to_mux(renderer);
+	struct resource *resource = pv_id_map_get(&mux->resources, resource_id);
+	enum pv_status status;
 
-	if (!owner->ops->blob_map)
+	if (!resource || !resource->owner->ops->blob_map)
 		return PV_ERR_UNSUPPORTED;
-	return owner->ops->blob_map(owner, op_id, resource_id, offset_bytes);
+	status = resource->owner->ops->blob_map(resource->owner, op_id, resource_id, offset_bytes);
+	if (status != PV_OK && status != PV_PENDING)
+		return status;
+	resource->mapped = true;
+	resource->window_offset = offset_bytes;
+	show_to_opengl(mux, resource_id, resource);
+	return status;
 }
 
 static enum pv_status blob_unmap(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id)
 {
-	struct pv_renderer *owner = owner_of_resource(to_mux(renderer), resource_id);
+	struct mux *mux = to_mux(renderer);
+	struct resource *resource = pv_id_map_get(&mux->resources, resource_id);
 
-	return owner->ops->blob_unmap ? owner->ops->blob_unmap(owner, op_id, resource_id) : PV_OK;
+	if (!resource || !resource->owner->ops->blob_unmap)
+		return PV_OK;
+	/* The first to go: the range may be somebody else's once the owner has left it. */
+	if (resource->imported)
+		mux->opengl->ops->detach_backing(mux->opengl, resource_id);
+	resource->mapped = false;
+	return resource->owner->ops->blob_unmap(resource->owner, op_id, resource_id);
 }
 
 static enum pv_status transfer_3d(struct pv_renderer *renderer, uint64_t op_id, const struct pv_transfer_3d *transfer)
@@ -360,13 +452,13 @@ static enum pv_status transfer_3d(struct pv_renderer *renderer, uint64_t op_id, 
 }
 
 static enum pv_status attach_file(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id, int fd,
-				  uint64_t size_bytes)
+				  uint64_t offset_bytes, uint64_t size_bytes)
 {
 	struct pv_renderer *owner = owner_of_resource(to_mux(renderer), resource_id);
 
 	if (!owner->ops->attach_file)
 		return PV_ERR_UNSUPPORTED;
-	return owner->ops->attach_file(owner, op_id, resource_id, fd, size_bytes);
+	return owner->ops->attach_file(owner, op_id, resource_id, fd, offset_bytes, size_bytes);
 }
 
 static uint64_t context_memory_bytes(struct pv_renderer *renderer, uint32_t ctx_id)
@@ -411,6 +503,7 @@ enum pv_status pv_mux_create(struct pv_renderer *take_2d, struct pv_renderer *co
 		return PV_ERR_NO_MEMORY;
 	}
 	mux->plain = take_2d;
+	mux->window_fd = -1;
 	adopt(mux, take_2d);
 	mux->opengl = NULL;
 	for (size_t i = 0; i < nr_3d; i++) {

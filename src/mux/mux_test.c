@@ -162,6 +162,24 @@ static enum pv_status fake_blob_unmap(struct pv_renderer *r, uint64_t op_id, uin
 	return PV_OK;
 }
 
+static uint64_t file_offset;
+
+static enum pv_status fake_file(struct pv_renderer *r, uint64_t op_id, uint32_t id, int fd, uint64_t offset,
+				uint64_t size)
+{
+	assert_int_equal(op_id, 0);
+	assert_int_equal(fd, 7);
+	assert_int_equal(size, 4096);
+	file_offset = offset;
+	note(r, "file", id);
+	return PV_OK;
+}
+
+static void fake_no_backing(struct pv_renderer *r, uint32_t id)
+{
+	note(r, "no backing", id);
+}
+
 static enum pv_status fake_transfer(struct pv_renderer *r, uint64_t op_id, const struct pv_transfer_3d *t)
 {
 	(void)op_id;
@@ -200,6 +218,7 @@ static const struct pv_renderer_ops ops_virgl = {.name = "virgl",
 						 .destroy = fake_destroy,
 						 .resource_create = fake_create,
 						 .resource_destroy = fake_resource_destroy,
+						 .detach_backing = fake_no_backing,
 						 .get_frame = fake_get_frame,
 						 .create_fence = fake_fence,
 						 .reset = fake_reset,
@@ -210,7 +229,8 @@ static const struct pv_renderer_ops ops_virgl = {.name = "virgl",
 						 .context_attach = fake_attach,
 						 .context_detach = fake_detach,
 						 .submit = fake_submit,
-						 .transfer_3d = fake_transfer};
+						 .transfer_3d = fake_transfer,
+						 .attach_file = fake_file};
 
 static void on_done(void *user, uint64_t op_id, enum pv_status status)
 {
@@ -289,13 +309,17 @@ static void everyone_gets_what_is_theirs(void **state)
 	assert_int_equal(create(mux, 1, 7, PV_RESOURCE_HOST_BLOB, 4711), PV_ERR_UNSUPPORTED);
 	assert_calls("2d.create(1) 2d.create(2) venus.create(3) virgl.create(4) venus.create(5) venus.create(6) ");
 
-	/* Only where both have the same owner. */
+	/* Only where both have the same owner; see below for 3 in 11. */
 	for (uint32_t id = 1; id <= 4; id++) {
+		if (id == 3)
+			continue;
 		assert_int_equal(mux->ops->context_attach(mux, 1, 10, id), PV_OK);
 		assert_int_equal(mux->ops->context_attach(mux, 1, 11, id), PV_OK);
 		mux->ops->context_detach(mux, 11, id);
 	}
-	assert_calls("venus.attach(3) virgl.attach(4) virgl.detach(4) ");
+	assert_calls("virgl.attach(4) virgl.detach(4) ");
+	assert_int_equal(mux->ops->context_attach(mux, 1, 10, 3), PV_OK);
+	assert_calls("venus.attach(3) ");
 	assert_int_equal(mux->ops->submit(mux, 1, 10, "", 0), PV_OK);
 	assert_int_equal(mux->ops->blob_map(mux, 1, 3, 0), PV_OK);
 	assert_int_equal(mux->ops->blob_map(mux, 1, 4, 0), PV_ERR_UNSUPPORTED);
@@ -333,6 +357,64 @@ static void everyone_gets_what_is_theirs(void **state)
 	assert_calls("venus.destroy(0) virgl.destroy(0) 2d.destroy(0) ");
 }
 
+static void blobs_come_into_opengl_contexts(void **state)
+{
+	(void)state;
+	struct pv_renderer *mux = make(true);
+
+	assert_int_equal(mux->ops->set_window(mux, 7, 1 << 20), PV_OK);
+	assert_int_equal(mux->ops->context_create(mux, 1, 10, 4, "vulkan"), PV_OK);
+	assert_int_equal(mux->ops->context_create(mux, 1, 11, 2, "x"), PV_OK);
+	assert_int_equal(mux->ops->context_create(mux, 1, 12, 2, "y"), PV_OK);
+	for (uint32_t id = 1; id <= 3; id++)
+		assert_int_equal(create(mux, 1, id, PV_RESOURCE_HOST_BLOB, 10), PV_OK);
+	calls[0] = '\0';
+
+	/* In the window first, as Linux does it. */
+	assert_int_equal(mux->ops->blob_map(mux, 1, 1, 8192), PV_OK);
+	assert_int_equal(mux->ops->context_attach(mux, 1, 11, 1), PV_OK);
+	assert_int_equal(file_offset, 8192);
+	assert_int_equal(mux->ops->context_attach(mux, 1, 12, 1), PV_OK);
+	assert_calls("venus.map(1) virgl.create(1) virgl.file(1) virgl.attach(1) virgl.attach(1) ");
+	mux->ops->context_detach(mux, 12, 1);
+	assert_calls("virgl.detach(1) ");
+
+	/* Afterwards. */
+	assert_int_equal(mux->ops->context_attach(mux, 1, 11, 2), PV_OK);
+	assert_calls("virgl.create(2) virgl.attach(2) ");
+	assert_int_equal(mux->ops->blob_map(mux, 1, 2, 4096), PV_OK);
+	assert_int_equal(file_offset, 4096);
+	assert_calls("venus.map(2) virgl.file(2) ");
+
+	/* OpenGL lets go before the owner does, and ids can be used again. */
+	assert_int_equal(mux->ops->blob_unmap(mux, 1, 1), PV_OK);
+	mux->ops->resource_destroy(mux, 1);
+	assert_calls("virgl.no backing(1) venus.unmap(1) virgl.drop(1) venus.drop(1) ");
+	assert_int_equal(create(mux, 1, 1, PV_RESOURCE_HOST_BLOB, 10), PV_OK);
+	mux->ops->context_detach(mux, 11, 1);
+	assert_int_equal(mux->ops->blob_unmap(mux, 1, 1), PV_OK);
+	mux->ops->resource_destroy(mux, 1);
+	assert_calls("venus.create(1) venus.unmap(1) venus.drop(1) ");
+
+	/* The other way round there is nothing to be had. */
+	assert_int_equal(create(mux, 1, 4, PV_RESOURCE_3D, 0), PV_OK);
+	assert_int_equal(mux->ops->context_attach(mux, 1, 10, 4), PV_OK);
+	mux->ops->context_detach(mux, 10, 4);
+	assert_calls("virgl.create(4) ");
+	mux->ops->reset(mux);
+	pv_renderer_destroy(mux);
+
+	/* Nor without a window. */
+	mux = make(true);
+	assert_int_equal(mux->ops->context_create(mux, 1, 10, 4, "vulkan"), PV_OK);
+	assert_int_equal(mux->ops->context_create(mux, 1, 11, 2, "x"), PV_OK);
+	assert_int_equal(create(mux, 1, 1, PV_RESOURCE_HOST_BLOB, 10), PV_OK);
+	calls[0] = '\0';
+	assert_int_equal(mux->ops->context_attach(mux, 1, 11, 1), PV_OK);
+	assert_calls("");
+	pv_renderer_destroy(mux);
+}
+
 static void without_opengl(void **state)
 {
 	(void)state;
@@ -354,6 +436,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(everyone_gets_what_is_theirs),
+	    cmocka_unit_test(blobs_come_into_opengl_contexts),
 	    cmocka_unit_test(without_opengl),
 	};
 

@@ -15,8 +15,7 @@
 /* Gallium's texture targets that are one plain picture. */
 enum { TARGET_2D = 2, TARGET_RECT = 5 };
 
-/* virglrenderer and virtio-gpu have the same numbers, but for those with sRGB colours, shown as they are; 0: none. */
-static uint32_t shown_format(uint32_t format)
+uint32_t pv_virgl_shown_format(uint32_t format)
 {
 	switch (format) {
 	case 98:
@@ -64,7 +63,7 @@ enum pv_status pv_virgl_get_frame(struct pv_renderer *renderer, uint32_t resourc
 	if (!resource || layout)
 		return PV_ERR_UNSUPPORTED;
 	if (!resource->frame) {
-		uint32_t format = shown_format(resource->format);
+		uint32_t format = pv_virgl_shown_format(resource->format);
 		enum pv_status status = PV_ERR_GUEST;
 
 		if (format && (resource->target == TARGET_2D || resource->target == TARGET_RECT))

@@ -13,7 +13,7 @@
 
 #include "base/log.h"
 #include "base/pages.h"
-#include "virgl/virgl.h"
+#include "virgl/import.h"
 
 #define MODULE "virgl"
 
@@ -241,6 +241,7 @@ static void context_destroy(struct pv_renderer *renderer, uint32_t ctx_id)
 
 	if (!context)
 		return;
+	pv_virgl_import_detach_all(context);
 	virgl_renderer_context_destroy(ctx_id);
 	forget_current();
 	/* The library forgets what it was to tell of them. */
@@ -253,15 +254,27 @@ static void context_destroy(struct pv_renderer *renderer, uint32_t ctx_id)
 static enum pv_status context_attach(struct pv_renderer *renderer, uint64_t op_id, uint32_t ctx_id,
 				     uint32_t resource_id)
 {
-	(void)renderer, (void)op_id;
+	struct pv_virgl *virgl = pv_virgl_of(renderer);
+	struct pv_virgl_resource *resource = pv_id_map_get(&virgl->resources, resource_id);
+	struct pv_virgl_context *context = pv_id_map_get(&virgl->contexts, ctx_id);
+
+	(void)op_id;
+	if (resource && resource->is_import)
+		return context ? pv_virgl_import_attach(context, resource) : PV_ERR_GUEST;
 	virgl_renderer_ctx_attach_resource((int)ctx_id, (int)resource_id);
 	return PV_OK;
 }
 
 static void context_detach(struct pv_renderer *renderer, uint32_t ctx_id, uint32_t resource_id)
 {
-	(void)renderer;
-	virgl_renderer_ctx_detach_resource((int)ctx_id, (int)resource_id);
+	struct pv_virgl *virgl = pv_virgl_of(renderer);
+	const struct pv_virgl_resource *resource = pv_id_map_get(&virgl->resources, resource_id);
+	struct pv_virgl_context *context = pv_id_map_get(&virgl->contexts, ctx_id);
+
+	if (!resource || !resource->is_import)
+		virgl_renderer_ctx_detach_resource((int)ctx_id, (int)resource_id);
+	else if (context)
+		pv_virgl_import_detach(context, resource_id);
 }
 
 static enum pv_status submit(struct pv_renderer *renderer, uint64_t op_id, uint32_t ctx_id, const void *commands,
@@ -277,8 +290,11 @@ static enum pv_status submit(struct pv_renderer *renderer, uint64_t op_id, uint3
 		return PV_OK;
 	/* Also on failure: what came before the bad command was carried out. */
 	context->busy = true;
-	/* The library does not write to it, whatever its type says. */
-	error = virgl_renderer_submit_cmd((void *)(uintptr_t)commands, (int)ctx_id, (int)(len_bytes / 4));
+	if (context->imports)
+		error = pv_virgl_import_submit(context, commands, len_bytes / 4);
+	else
+		/* The library does not write to it, whatever its type says. */
+		error = virgl_renderer_submit_cmd((void *)(uintptr_t)commands, (int)ctx_id, (int)(len_bytes / 4));
 	if (error == 0)
 		return PV_OK;
 	if (!context->lost)
@@ -352,6 +368,12 @@ static enum pv_status attach_iov(struct pv_virgl_resource *resource)
 	return PV_OK;
 }
 
+/* A blob of another renderer of which the library does not know yet. */
+static bool is_untyped(const struct pv_virgl_resource *resource)
+{
+	return resource->is_import && resource->width == 0;
+}
+
 static void detach_backing(struct pv_renderer *renderer, uint32_t resource_id)
 {
 	struct pv_virgl_resource *resource = pv_id_map_get(&pv_virgl_of(renderer)->resources, resource_id);
@@ -364,7 +386,8 @@ static void detach_backing(struct pv_renderer *renderer, uint32_t resource_id)
 	resource->nr_spans = 0;
 	resource->backing_bytes = 0;
 	if (resource->file.iov_base) {
-		virgl_renderer_resource_detach_iov((int)resource_id, NULL, NULL);
+		if (!is_untyped(resource))
+			virgl_renderer_resource_detach_iov((int)resource_id, NULL, NULL);
 		pv_pages_unmap_file(resource->file.iov_base, resource->file.iov_len);
 		resource->file = (struct iovec){0};
 	}
@@ -392,8 +415,14 @@ static enum pv_status attach_backing(struct pv_renderer *renderer, uint64_t op_i
 	return status;
 }
 
+bool pv_virgl_attach_file(struct pv_virgl_resource *resource)
+{
+	return !resource->file.iov_base ||
+	       virgl_renderer_resource_attach_iov((int)resource->id, &resource->file, 1) == 0;
+}
+
 static enum pv_status attach_file(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id, int fd,
-				  uint64_t size_bytes)
+				  uint64_t offset_bytes, uint64_t size_bytes)
 {
 	struct pv_virgl_resource *resource = pv_id_map_get(&pv_virgl_of(renderer)->resources, resource_id);
 	void *bytes;
@@ -402,12 +431,12 @@ static enum pv_status attach_file(struct pv_renderer *renderer, uint64_t op_id, 
 	if (!resource)
 		return PV_ERR_ARGUMENT;
 	detach_backing(renderer, resource_id);
-	enum pv_status status = pv_pages_map_file(fd, 0, size_bytes, &bytes);
+	enum pv_status status = pv_pages_map_file(fd, offset_bytes, size_bytes, &bytes);
 	if (status != PV_OK)
 		return status;
 	resource->file = (struct iovec){.iov_base = bytes, .iov_len = size_bytes};
 	resource->backing_bytes = size_bytes;
-	if (virgl_renderer_resource_attach_iov((int)resource_id, &resource->file, 1) == 0)
+	if (is_untyped(resource) || pv_virgl_attach_file(resource))
 		return PV_OK;
 	pv_pages_unmap_file(bytes, size_bytes);
 	resource->file = (struct iovec){0};
@@ -477,7 +506,8 @@ static enum pv_status resource_create(struct pv_renderer *renderer, uint64_t op_
 	int error;
 
 	(void)op_id;
-	if (info->kind != PV_RESOURCE_3D && info->kind != PV_RESOURCE_HOST_BLOB)
+	if (info->kind != PV_RESOURCE_3D && info->kind != PV_RESOURCE_HOST_BLOB &&
+	    info->kind != PV_RESOURCE_FOREIGN_BLOB)
 		return PV_ERR_UNSUPPORTED;
 	resource = calloc(1, sizeof(*resource));
 	if (!resource)
@@ -487,11 +517,12 @@ static enum pv_status resource_create(struct pv_renderer *renderer, uint64_t op_
 					       .height = info->height,
 					       .format = info->format,
 					       .target = info->texture.target,
+					       .is_import = info->kind == PV_RESOURCE_FOREIGN_BLOB,
 					       .virgl = virgl};
 	status = pv_id_map_add(&virgl->resources, info->id, resource);
 	if (status != PV_OK)
 		goto out_resource;
-	error = info->kind == PV_RESOURCE_3D ? create_texture(info) : create_blob(info);
+	error = resource->is_import ? 0 : info->kind == PV_RESOURCE_3D ? create_texture(info) : create_blob(info);
 	if (error == 0)
 		return PV_OK;
 	PV_LOG_LIMITED(PV_LOG_WARNING, MODULE,
@@ -514,9 +545,14 @@ static void resource_destroy(struct pv_renderer *renderer, uint32_t resource_id)
 
 	if (!resource)
 		return;
+	if (resource->is_import)
+		for (uint32_t i = 0; i < virgl->contexts.capacity; i++)
+			if (virgl->contexts.slots[i].id != 0)
+				pv_virgl_import_detach(virgl->contexts.slots[i].value, resource_id);
 	pv_virgl_drop_frame(resource);
 	detach_backing(renderer, resource_id);
-	virgl_renderer_resource_unref(resource_id);
+	if (!is_untyped(resource))
+		virgl_renderer_resource_unref(resource_id);
 	(void)pv_id_map_remove(&virgl->resources, resource_id);
 	free(resource);
 }

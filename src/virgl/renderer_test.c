@@ -6,10 +6,13 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/loop.h"
+#include "base/socket.h"
 #include "gpu/protocol.h"
 
 #define SIDE      64u
@@ -355,6 +358,177 @@ static void bad_commands_lose_their_context(void **state)
 	wait_for(&nr_fences, 2);
 }
 
+/* ---- Blobs of other renderers ---- */
+
+#define BLOB_OFFSET 256u
+#define BLOB_STRIDE (SIDE * 4 + 64)
+#define BLOB_BYTES  (32u << 10)
+
+/* A file of two pages more than the blob, which is behind the first; NULL: no such file. */
+static uint8_t *import_blob(uint32_t id, int *out_fd)
+{
+	const struct pv_resource_info info = {.id = id, .kind = PV_RESOURCE_FOREIGN_BLOB, .size_bytes = BLOB_BYTES};
+	uint8_t *bytes;
+
+	assert_int_equal(pv_shm_create("blob", 4096 + BLOB_BYTES + 4096, out_fd), PV_OK);
+	bytes = mmap(NULL, 4096 + BLOB_BYTES + 4096, PROT_READ | PROT_WRITE, MAP_SHARED, *out_fd, 0);
+	assert_ptr_not_equal(bytes, MAP_FAILED);
+	assert_int_equal(renderer->ops->resource_create(renderer, 1, &info), PV_OK);
+	assert_int_equal(renderer->ops->attach_file(renderer, 0, id, *out_fd, 4096, BLOB_BYTES), PV_OK);
+	return bytes;
+}
+
+static void end_blob(uint8_t *bytes, int fd)
+{
+	munmap(bytes, 4096 + BLOB_BYTES + 4096);
+	close(fd);
+}
+
+static void paint(uint8_t *bytes, uint32_t colour)
+{
+	for (uint32_t y = 0; y < SIDE; y++)
+		for (uint32_t x = 0; x < SIDE; x++)
+			memcpy(bytes + 4096 + BLOB_OFFSET + (size_t)y * BLOB_STRIDE + (size_t)x * 4,
+			       &(uint32_t){colour + y * SIDE + x}, 4);
+}
+
+/* VIRGL_CCMD_PIPE_RESOURCE_SET_TYPE of one plane, VIRGL_CCMD_RESOURCE_COPY_REGION. */
+#define SET_TYPE(id, w, h, stride, offset)                                                                             \
+	49 | 10 << 16, id, PV_GPU_FORMAT_B8G8R8A8, 1 << 3, w, h, 0, 0, 0, stride, offset
+#define COPY(to, from) 17 | 13 << 16, to, 0, 0, 0, 0, from, 0, 0, 0, 0, SIDE, SIDE, 1
+
+static enum pv_status submit_to(uint32_t ctx_id, const uint32_t *words, size_t len_bytes)
+{
+	return renderer->ops->submit(renderer, 2, ctx_id, words, len_bytes);
+}
+
+/* What the context has copied into texture 2. */
+static void check_copy(uint32_t colour)
+{
+	struct pv_frame *frame;
+
+	assert_int_equal(renderer->ops->get_frame(renderer, 2, NULL, &frame), PV_OK);
+	pv_frame_refresh(frame);
+	for (uint32_t i = 0; i < SIDE * SIDE; i++)
+		assert_memory_equal(frame->pixels + (size_t)i * 4, (&(uint32_t){colour + i}), 4);
+	pv_frame_unref(frame);
+}
+
+static void make_copier(uint32_t ctx_id)
+{
+	assert_int_equal(renderer->ops->context_create(renderer, 1, ctx_id, PV_VIRGL2_CAPSET_ID, "x"), PV_OK);
+	assert_int_equal(renderer->ops->context_attach(renderer, 1, ctx_id, 2), PV_OK);
+}
+
+static void foreign_blobs_are_textures(void **state)
+{
+	static const uint32_t type_and_copy[] = {0, SET_TYPE(9, SIDE, SIDE, BLOB_STRIDE, BLOB_OFFSET), COPY(2, 9)};
+	static const uint32_t copy[] = {COPY(2, 9)};
+	struct pv_virgl_renderer_status status;
+	uint8_t *bytes;
+	int fd;
+
+	(void)state;
+	NEEDS_GL();
+	assert_int_equal(make_texture(2, SIDE), PV_OK);
+	make_copier(1);
+	make_copier(3);
+	bytes = import_blob(9, &fd);
+	assert_int_equal(renderer->ops->context_attach(renderer, 1, 1, 9), PV_OK);
+	assert_int_equal(renderer->ops->context_attach(renderer, 1, 1, 9), PV_OK);
+	paint(bytes, 0x123000);
+	assert_int_equal(submit_to(1, type_and_copy, sizeof(type_and_copy)), PV_OK);
+	check_copy(0x123000);
+	/* The next command buffer sees what is there then. */
+	paint(bytes, 0x456000);
+	assert_int_equal(submit_to(1, copy, sizeof(copy)), PV_OK);
+	check_copy(0x456000);
+	/* Another context gets it with its type. */
+	assert_int_equal(renderer->ops->context_attach(renderer, 1, 3, 9), PV_OK);
+	paint(bytes, 0x789000);
+	assert_int_equal(submit_to(3, type_and_copy, sizeof(type_and_copy)), PV_OK);
+	check_copy(0x789000);
+	/* Its memory goes first: the picture stays. */
+	renderer->ops->detach_backing(renderer, 9);
+	paint(bytes, 0xabc000);
+	assert_int_equal(submit_to(1, copy, sizeof(copy)), PV_OK);
+	check_copy(0x789000);
+	renderer->ops->context_detach(renderer, 3, 9);
+	renderer->ops->resource_destroy(renderer, 9);
+	pv_virgl_renderer_status(renderer, &status);
+	assert_int_equal(status.nr_resources, 1);
+	end_blob(bytes, fd);
+	/* The context has it no more; the library keeps that to itself. */
+	(void)submit_to(1, copy, sizeof(copy));
+	check_copy(0x789000);
+
+	/* One whose type is said before it has memory. */
+	const struct pv_resource_info info = {.id = 9, .kind = PV_RESOURCE_FOREIGN_BLOB, .size_bytes = BLOB_BYTES};
+	assert_int_equal(renderer->ops->resource_create(renderer, 1, &info), PV_OK);
+	assert_int_equal(renderer->ops->context_attach(renderer, 1, 3, 9), PV_OK);
+	assert_int_equal(submit_to(3, type_and_copy, sizeof(type_and_copy)), PV_OK);
+	renderer->ops->context_destroy(renderer, 3);
+}
+
+static void hostile_types(void **state)
+{
+	static const uint32_t cases[][11] = {
+	    {SET_TYPE(9, 0, SIDE, BLOB_STRIDE, 0)},
+	    {SET_TYPE(9, UINT32_MAX, SIDE, BLOB_STRIDE, 0)},
+	    {SET_TYPE(9, SIDE, 1u << 31, BLOB_STRIDE, 0)},
+	    {SET_TYPE(8, SIDE, SIDE, BLOB_STRIDE, 0)},
+	    {49 | 8 << 16, 9, PV_GPU_FORMAT_B8G8R8A8, 1 << 3, SIDE, SIDE, 0, 0, 0},
+	    {49, 9},
+	};
+	/* Textures that get nothing from the blob, since it is not all there; the context lives on. */
+	static const uint32_t layouts[][2] = {
+	    {SIDE * 4 - 4, 0},
+	    {0, 0},
+	    {UINT32_MAX, 0},
+	    {BLOB_STRIDE, BLOB_BYTES - SIDE * BLOB_STRIDE + 68},
+	    {BLOB_STRIDE, UINT32_MAX - 3},
+	};
+	uint8_t *bytes;
+	int fd;
+
+	(void)state;
+	NEEDS_GL();
+	assert_int_equal(make_texture(2, SIDE), PV_OK);
+	bytes = import_blob(9, &fd);
+	for (size_t i = 0; i < PV_ARRAY_LEN(cases); i++) {
+		make_copier(1);
+		assert_int_equal(renderer->ops->context_attach(renderer, 1, 1, 9), PV_OK);
+		assert_int_equal(submit_to(1, cases[i], sizeof(cases[i])), PV_ERR_GUEST);
+		renderer->ops->context_destroy(renderer, 1);
+	}
+	/* Not this context's. */
+	make_copier(1);
+	assert_int_equal(submit_to(1, (const uint32_t[]){SET_TYPE(9, SIDE, SIDE, BLOB_STRIDE, 0)}, 44), PV_ERR_GUEST);
+	renderer->ops->context_destroy(renderer, 1);
+	renderer->ops->resource_destroy(renderer, 9);
+	end_blob(bytes, fd);
+
+	make_copier(1);
+	for (size_t i = 0; i < PV_ARRAY_LEN(layouts); i++) {
+		const uint32_t words[] = {SET_TYPE(9, SIDE, SIDE, layouts[i][0], layouts[i][1]), COPY(2, 9)};
+
+		bytes = import_blob(9, &fd);
+		memset(bytes, 0xff, 4096 + BLOB_BYTES + 4096);
+		assert_int_equal(renderer->ops->context_attach(renderer, 1, 1, 9), PV_OK);
+		assert_int_equal(submit_to(1, words, sizeof(words)), PV_OK);
+		assert_int_equal(submit_to(1, words, sizeof(words)), PV_OK);
+		renderer->ops->resource_destroy(renderer, 9);
+		end_blob(bytes, fd);
+	}
+	/* A command that is longer than the rest: as in a context without imports. */
+	static const uint32_t longer[] = {49 | 0xffffu << 16, 9};
+	bytes = import_blob(9, &fd);
+	assert_int_equal(renderer->ops->context_attach(renderer, 1, 1, 9), PV_OK);
+	make_copier(3);
+	assert_int_equal(submit_to(1, longer, sizeof(longer)), submit_to(3, longer, sizeof(longer)));
+	end_blob(bytes, fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -366,6 +540,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(hostile_resources, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(fences_come, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(bad_commands_lose_their_context, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(foreign_blobs_are_textures, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(hostile_types, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

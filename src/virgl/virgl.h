@@ -22,18 +22,23 @@ struct pv_virgl_context {
 	bool busy; /* has commands that no fence follows */
 	bool lost; /* a command of it was refused */
 	struct pv_virgl_fences fences;
+	struct pv_virgl_import *imports; /* blobs of other renderers that it has */
 };
 
 struct pv_virgl_resource {
 	uint32_t id;
+	/* Of a blob of another renderer 0 until a context has said what it is; the library knows it from then on. */
 	uint32_t width, height, format, target;
+	bool is_import;
+	/* In such a blob. */
+	uint32_t stride_bytes, offset_bytes;
 	struct pv_virgl *virgl;
 	/* The guest backing, and where it is in our memory: what the library has. NULL: nothing, or it is not there. */
 	struct pv_guest_span *spans;
 	size_t nr_spans;
 	uint64_t backing_bytes;
 	struct iovec *iov;
-	/* An embedder's mapping in the place of a guest backing. */
+	/* A mapping in the place of a guest backing. */
 	struct iovec file;
 	struct pv_frame *frame; /* NULL: never shown */
 };
@@ -63,6 +68,12 @@ static inline struct pv_virgl *pv_virgl_of(struct pv_renderer *renderer)
 {
 	return PV_CONTAINER_OF(renderer, struct pv_virgl, base);
 }
+
+/* renderer.c: the library gets what the resource has in the place of a guest backing. */
+bool pv_virgl_attach_file(struct pv_virgl_resource *resource);
+
+/* virglrenderer and virtio-gpu have the same numbers, but for those with sRGB colours, shown as they are; 0: none. */
+uint32_t pv_virgl_shown_format(uint32_t format);
 
 /* frame.c: ops of the table */
 enum pv_status pv_virgl_get_frame(struct pv_renderer *renderer, uint32_t resource_id,

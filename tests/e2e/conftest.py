@@ -16,24 +16,26 @@ WITH_VULKAN = "venus venus-vfio venus-in-process"
 AS_ON_A_GPU = "venus-vram"
 WITH_OPENGL = "virgl virgl-vfio virgl-7.2 virgl-in-process"
 USER_MODE = "virgl-uml"
+WITH_BOTH = "venus-virgl"
 OLDER = "venus-trixie virgl-trixie venus-bookworm virgl-bookworm"
 # The front ends of modules that do not run with all that have only 2D.
 ITS_OWN = {
-    "test_guest_vulkan": f"{WITH_VULKAN} {AS_ON_A_GPU}",
+    "test_guest_vulkan": f"{WITH_VULKAN} {WITH_BOTH} {AS_ON_A_GPU}",
     "test_guest_soak": f"{WITH_VULKAN} {AS_ON_A_GPU}",
     "test_guest_opengl": WITH_OPENGL,
     "test_guest_uml": USER_MODE,
-    "test_guest_desktop": "venus venus-vfio virgl virgl-vfio",
+    "test_guest_desktop": f"venus venus-vfio virgl {WITH_BOTH}",
     "test_guest_worker": "venus venus-vfio virgl",
     "test_guest_releases": OLDER,
 }
-VULKAN_TESTS = ("test_vkmark_runs", "test_vkcube", "test_ggml_multiplies")
+VULKAN_TESTS = ("test_vkmark_runs", "test_vkcube", "test_vkcube_in_weston", "test_ggml_multiplies")
 RESIZING_TESTS = ("test_resize", "test_two_heads")
 
 
 def pytest_generate_tests(metafunc):
     if "guest" in metafunc.fixturenames:
-        names = os.environ.get("PVGPU_FRONT_ENDS", f"{DEFAULT} {WITH_WINDOWS} {WITH_VULKAN} {WITH_OPENGL} {USER_MODE} {OLDER}").split()
+        names = os.environ.get("PVGPU_FRONT_ENDS", f"{DEFAULT} {WITH_WINDOWS} {WITH_VULKAN} {WITH_OPENGL} {WITH_BOTH} "
+                               f"{USER_MODE} {OLDER}").split()
         with_3d = {name for its_own in ITS_OWN.values() for name in its_own.split()}
         its_own = ITS_OWN.get(metafunc.module.__name__.rpartition(".")[2])
         names = [name for name in names if (name in its_own.split() if its_own else name not in with_3d)]

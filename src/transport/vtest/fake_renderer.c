@@ -226,13 +226,13 @@ static enum pv_status transfer_3d(struct pv_renderer *renderer, uint64_t op_id, 
 }
 
 static enum pv_status attach_file(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id, int fd,
-				  uint64_t size_bytes)
+				  uint64_t offset_bytes, uint64_t size_bytes)
 {
 	struct fake_renderer *fake = to_fake(renderer);
 
 	(void)op_id;
 	check(pv_id_map_get(&fake->resources, resource_id) != NULL, "a file for no resource");
-	check(fd >= 0 && size_bytes > 0, "no file");
+	check(fd >= 0 && offset_bytes == 0 && size_bytes > 0, "no file");
 	return fake->result;
 }
 

@@ -103,7 +103,7 @@ static enum pv_status share(struct pv_vtest_client *client, const struct pv_vtes
 		return pv_vtest_client_send_fd(client, client->vtest->null_fd, false);
 	pv_shm_keep_size(fd);
 	status = expect(client, message,
-			renderer->ops->attach_file(renderer, pv_vtest_client_op_id(client), resource->id, fd,
+			renderer->ops->attach_file(renderer, pv_vtest_client_op_id(client), resource->id, fd, 0,
 						   resource->size_bytes));
 	if (status != PV_OK) {
 		pv_fd_close(&fd);

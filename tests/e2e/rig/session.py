@@ -79,6 +79,8 @@ FRONT_ENDS = {front_end.name: front_end for front_end in (
     FrontEnd("virgl", "vhost-user-gpu-pci", arguments=("--virgl",)),
     FrontEnd("virgl-7.2", "vhost-user-gpu-pci", qemu="7.2", arguments=("--virgl",)),
     FrontEnd("virgl-vfio", "vfio-user-pci", console=False, arguments=("--renderer=2d,virgl", "--window=0")),
+    # Both: Vulkan programs on a desktop that VirGL draws.
+    FrontEnd("venus-virgl", "vfio-user-pci", console=False, arguments=("--renderer=2d,venus,virgl",)),
     FrontEnd("virgl-in-process", "vhost-user-gpu-pci", arguments=("--virgl", "--renderer-in-process")),
     FrontEnd("virgl-uml", USER_MODE, console=False, arguments=("--renderer=2d,virgl",)),
     # Older guests.

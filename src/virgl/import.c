@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+#include "virgl/import.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "gpu/frame.h"
+
+#define MODULE "virgl"
+
+/* Of virglrenderer's protocol: the header of a command, and the one that gives a blob its type. */
+enum {
+	CMD_PIPE_RESOURCE_SET_TYPE = 49,
+	/* Words from the header on; further planes follow. */
+	SET_TYPE_RESOURCE = 1,
+	SET_TYPE_FORMAT = 2,
+	SET_TYPE_WIDTH = 4,
+	SET_TYPE_HEIGHT = 5,
+	SET_TYPE_STRIDE = 9,
+	SET_TYPE_OFFSET = 10,
+	SET_TYPE_WORDS = 11,
+};
+
+/* Gallium's. */
+enum { TARGET_2D = 2, BIND_RENDER_TARGET = 1 << 1, BIND_SAMPLER_VIEW = 1 << 3 };
+
+/* One that a context has. */
+struct pv_virgl_import {
+	struct pv_virgl_import *next;
+	struct pv_virgl_resource *resource;
+};
+
+static uint32_t command_of(uint32_t header)
+{
+	return header & 0xff;
+}
+
+/* With the header. */
+static size_t words_of(uint32_t header)
+{
+	return 1 + (size_t)(header >> 16);
+}
+
+/* Formats that windows have; 0: another. */
+static uint32_t bytes_per_pixel(uint32_t format)
+{
+	switch (format) {
+	case 64: /* R8 */
+		return 1;
+	case 7:  /* B5G6R5 */
+	case 65: /* R8G8 */
+		return 2;
+	case 8:   /* R10G10B10A2 */
+	case 131: /* B10G10R10A2 */
+	case 233: /* B10G10R10X2 */
+	case 308: /* R10G10B10X2 */
+		return 4;
+	case 51:  /* R16G16B16A16 */
+	case 94:  /* the same of floats */
+	case 234: /* R16G16B16X16 */
+	case 236: /* the same of floats */
+		return 8;
+	default:
+		return pv_virgl_shown_format(format) ? 4 : 0;
+	}
+}
+
+static struct pv_virgl_import *find(const struct pv_virgl_context *context, uint32_t resource_id)
+{
+	struct pv_virgl_import *import = context->imports;
+
+	while (import && import->resource->id != resource_id)
+		import = import->next;
+	return import;
+}
+
+static void attach_texture(const struct pv_virgl_context *context, const struct pv_virgl_resource *resource)
+{
+	virgl_renderer_ctx_attach_resource((int)context->id, (int)resource->id);
+}
+
+enum pv_status pv_virgl_import_attach(struct pv_virgl_context *context, struct pv_virgl_resource *resource)
+{
+	struct pv_virgl_import *import = find(context, resource->id);
+
+	if (import)
+		return PV_OK;
+	import = malloc(sizeof(*import));
+	if (!import)
+		return PV_ERR_NO_MEMORY;
+	*import = (struct pv_virgl_import){.next = context->imports, .resource = resource};
+	context->imports = import;
+	/* Another context has said already what it is. */
+	if (resource->width)
+		attach_texture(context, resource);
+	return PV_OK;
+}
+
+void pv_virgl_import_detach(struct pv_virgl_context *context, uint32_t resource_id)
+{
+	for (struct pv_virgl_import **link = &context->imports; *link; link = &(*link)->next) {
+		struct pv_virgl_import *import = *link;
+
+		if (import->resource->id != resource_id)
+			continue;
+		*link = import->next;
+		if (import->resource->width)
+			virgl_renderer_ctx_detach_resource((int)context->id, (int)resource_id);
+		free(import);
+		return;
+	}
+}
+
+void pv_virgl_import_detach_all(struct pv_virgl_context *context)
+{
+	while (context->imports)
+		pv_virgl_import_detach(context, context->imports->resource->id);
+}
+
+/* The library would count a picture beyond the memory as an error of the context. */
+static bool fits(const struct pv_virgl_resource *resource)
+{
+	uint64_t row = (uint64_t)resource->width * bytes_per_pixel(resource->format), end;
+
+	return row > 0 && resource->stride_bytes >= row &&
+	       pv_add_u64(resource->offset_bytes, (uint64_t)(resource->height - 1) * resource->stride_bytes, &end) &&
+	       pv_add_u64(end, row, &end) && end <= resource->backing_bytes && end <= INT32_MAX;
+}
+
+static void fetch(const struct pv_virgl_context *context, const struct pv_virgl_resource *resource)
+{
+	struct virgl_box box = {.width = resource->width, .height = resource->height, .depth = 1};
+
+	if (!resource->file.iov_base || !fits(resource))
+		return;
+	(void)virgl_renderer_transfer_write_iov(resource->id, context->id, 0, resource->stride_bytes, 0, &box,
+						resource->offset_bytes, NULL, 0);
+}
+
+/* Tells whether the command is dealt with; else it is the library's to judge. */
+static bool set_type(struct pv_virgl_context *context, const uint32_t *command, size_t nr_words)
+{
+	const struct pv_virgl_import *import = find(context, command[SET_TYPE_RESOURCE]);
+	struct pv_virgl_resource *resource = import ? import->resource : NULL;
+	struct virgl_renderer_resource_create_args args = {
+	    .target = TARGET_2D, .bind = BIND_RENDER_TARGET | BIND_SAMPLER_VIEW, .depth = 1, .array_size = 1};
+
+	if (!resource || nr_words < SET_TYPE_WORDS)
+		return false;
+	/* Once for all contexts. */
+	if (resource->width)
+		return true;
+	args.handle = resource->id;
+	args.format = command[SET_TYPE_FORMAT];
+	args.width = command[SET_TYPE_WIDTH];
+	args.height = command[SET_TYPE_HEIGHT];
+	if (args.width == 0 || args.height == 0 || args.width > PV_FRAME_MAX_SIDE || args.height > PV_FRAME_MAX_SIDE ||
+	    virgl_renderer_resource_create(&args, NULL, 0) != 0) {
+		PV_LOG_LIMITED(PV_LOG_WARNING, MODULE, "context %u: blob %u cannot be a texture: format %u, %u x %u",
+			       context->id, resource->id, args.format, args.width, args.height);
+		return false;
+	}
+	resource->format = args.format;
+	resource->width = args.width;
+	resource->height = args.height;
+	resource->target = args.target;
+	resource->stride_bytes = command[SET_TYPE_STRIDE];
+	resource->offset_bytes = command[SET_TYPE_OFFSET];
+	if (resource->file.iov_base && !fits(resource))
+		PV_LOG_LIMITED(
+		    PV_LOG_WARNING, MODULE,
+		    "context %u: blob %u (%llu bytes) stays empty: format %u, %u x %u, rows %u apart, from %u",
+		    context->id, resource->id, (unsigned long long)resource->backing_bytes, args.format, args.width,
+		    args.height, resource->stride_bytes, resource->offset_bytes);
+	pv_virgl_attach_file(resource);
+	for (uint32_t i = 0; i < resource->virgl->contexts.capacity; i++) {
+		const struct pv_virgl_context *other = resource->virgl->contexts.slots[i].value;
+
+		if (resource->virgl->contexts.slots[i].id != 0 && find(other, resource->id))
+			attach_texture(other, resource);
+	}
+	fetch(context, resource);
+	return true;
+}
+
+static int execute(const struct pv_virgl_context *context, const uint32_t *commands, size_t nr_words)
+{
+	if (nr_words == 0)
+		return 0;
+	/* The library does not write to it, whatever its type says. */
+	return virgl_renderer_submit_cmd((void *)(uintptr_t)commands, (int)context->id, (int)nr_words);
+}
+
+int pv_virgl_import_submit(struct pv_virgl_context *context, const uint32_t *commands, size_t nr_words)
+{
+	size_t start = 0;
+
+	for (const struct pv_virgl_import *import = context->imports; import; import = import->next)
+		if (import->resource->width)
+			fetch(context, import->resource);
+	for (size_t at = 0, len; at < nr_words; at += len) {
+		int error;
+
+		len = words_of(commands[at]);
+		if (len > nr_words - at)
+			break; /* the library says so */
+		if (command_of(commands[at]) != CMD_PIPE_RESOURCE_SET_TYPE)
+			continue;
+		error = execute(context, commands + start, at - start);
+		if (error)
+			return error;
+		start = set_type(context, commands + at, len) ? at + len : at;
+	}
+	return execute(context, commands + start, nr_words - start);
+}
