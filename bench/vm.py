@@ -70,7 +70,7 @@ ZINK = {"MESA_LOADER_DRIVER_OVERRIDE": "zink", "LIBGL_ALWAYS_SOFTWARE": "1"}
 SUBJECTS = [
     Subject("vfio", "ours: Venus, vfio-user", "vfio", ("--renderer=2d,venus",), stock=False, vulkan={}),
     Subject("vhost", "ours: Venus, vhost-user", "test", ("--renderer=2d,venus",), stock=False, vulkan={}),
-    Subject("vfio-virgl", "ours: VirGL, vfio-user", "vfio", ("--renderer=2d,virgl",)),
+    Subject("vfio-virgl", "ours: VirGL and Venus, vfio-user", "vfio", ("--renderer=2d,venus,virgl",), vulkan={}),
     # What it costs that drivers are loaded into a process of their own.
     Subject("vfio-one", "ours in one process: Venus, vfio-user", "vfio", ("--renderer=2d,venus", "--renderer-in-process"), stock=False, vulkan={},
             extra=True),
@@ -275,10 +275,12 @@ class Measurer:
         if self.wants("blob", "window-write", "window-read", "ram-write", "ram-read", "fence") and self.place.qemu_pid \
                 and not self.subject.slow:
             # VirGL makes no memory that both sides map.
-            what = "blob memory fence" if self.subject.vulkan is not None else f"--capset {CAPSET_VIRGL2} fence"
-            out = self.run("blobbench", f"{self.place.install(BLOBBENCH)} {what}", {})
-            for line in session.json_lines(out or ""):
-                self.add(line["name"], line["median"])
+            program, virgl = self.place.install(BLOBBENCH), "virgl" in self.subject.name
+            runs = [f"--capset {CAPSET_VIRGL2} fence"] if virgl else ["fence"]
+            runs += ["blob memory"] if self.subject.vulkan is not None else []
+            for what in runs:
+                for line in session.json_lines(self.run("blobbench", f"{program} {what}", {}) or ""):
+                    self.add(line["name"], line["median"])
 
     def probe(self):
         names = [name for name in ("reply", "submit-wait", "fill", "compute") if self.wants(name)]

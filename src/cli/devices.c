@@ -8,6 +8,7 @@
 #include <yyjson.h>
 
 #include "cli/cli.h"
+#include "pv/opengl.h"
 #include "pv/vulkan.h"
 
 enum { OPT_JSON = 1, OPT_PORTABILITY };
@@ -54,24 +55,29 @@ static bool is_chosen(yyjson_val *root, yyjson_val *device)
 	return yyjson_is_uint(chosen) && yyjson_get_uint(chosen) == number(device, "index");
 }
 
-/* What it draws with is known only once it runs. */
-static void print_opengl(void)
+static void print_opengl(yyjson_val *opengl)
 {
-#ifdef PV_HAVE_VIRGL
-	puts("OpenGL by virglrenderer " PV_VIRGL_VERSION ": --renderer=2d,virgl");
-#else
-	puts("OpenGL: not in this build, which was made without virglrenderer");
-#endif
+	if (opengl)
+		printf("OpenGL by %s: %s, %s\n", text(opengl, "library"), text(opengl, "name"),
+		       text(opengl, "version"));
+	else
+		puts("OpenGL: none");
 }
 
-/* Returns the exit code. */
-static int print_table(yyjson_val *root)
+static void print_table(yyjson_val *root)
 {
 	yyjson_val *devices = yyjson_obj_get(root, "devices"), *device;
 	size_t i, max;
 
 	yyjson_arr_foreach(devices, i, max, device) print_device(device, is_chosen(root, device));
-	print_opengl();
+	print_opengl(yyjson_obj_get(root, "opengl"));
+}
+
+/* Returns the exit code. */
+static int advise(yyjson_val *root)
+{
+	yyjson_val *devices = yyjson_obj_get(root, "devices");
+
 	if (yyjson_is_uint(yyjson_obj_get(root, "chosen")))
 		return CLI_OK;
 	if (yyjson_arr_size(devices) == 0)
@@ -86,17 +92,33 @@ static int print_table(yyjson_val *root)
 	return CLI_FAILED;
 }
 
-static int print_json(yyjson_val *root)
+static bool print_json(yyjson_val *root)
 {
 	char *json = yyjson_val_write(root, YYJSON_WRITE_PRETTY, NULL);
 
-	if (!json) {
-		cli_error(NULL, "out of memory");
-		return CLI_FAILED;
-	}
-	puts(json);
+	if (json)
+		puts(json);
 	free(json);
-	return CLI_OK;
+	return json != NULL;
+}
+
+/* What there is of both, as one object; NULL: out of memory. */
+static yyjson_doc *join(const char *vulkan, const char *opengl)
+{
+	yyjson_doc *from = yyjson_read(vulkan, strlen(vulkan), 0);
+	yyjson_doc *of_opengl = opengl ? yyjson_read(opengl, strlen(opengl), 0) : NULL, *joined = NULL;
+	yyjson_mut_doc *doc = from ? yyjson_doc_mut_copy(from, NULL) : NULL;
+
+	/* Every call takes what a failed one before it left, and does nothing. */
+	if (of_opengl)
+		yyjson_mut_obj_add_val(doc, yyjson_mut_doc_get_root(doc), "opengl",
+				       yyjson_val_mut_copy(doc, yyjson_doc_get_root(of_opengl)));
+	if (doc)
+		joined = yyjson_mut_doc_imut_copy(doc, NULL);
+	yyjson_mut_doc_free(doc);
+	yyjson_doc_free(of_opengl);
+	yyjson_doc_free(from);
+	return joined;
 }
 
 static int devices(const struct cli_command *command, int argc, char **argv)
@@ -105,8 +127,10 @@ static int devices(const struct cli_command *command, int argc, char **argv)
 	    {OPT_JSON, 'j', "json", false}, {OPT_PORTABILITY, 0, "emulate-portability", false}, {0}};
 	struct cli_parser parser = {.command = command, .options = options, .argc = argc, .argv = argv};
 	struct pv_vulkan_devices_params params = {.struct_size = sizeof(params)};
+	char *vulkan = NULL, *opengl = NULL;
 	bool as_json = false;
-	char *json = NULL;
+	enum pv_status status;
+	yyjson_val *root;
 	yyjson_doc *doc;
 	int id, code;
 
@@ -121,20 +145,27 @@ static int devices(const struct cli_command *command, int argc, char **argv)
 			params.emulate_portability = true;
 	}
 	cli_not_our_own_guest();
-	switch (pv_vulkan_devices(&params, &json)) {
-	case PV_OK:
-		break;
-	case PV_ERR_UNSUPPORTED:
-		return CLI_FAILED; /* said so, and what to do */
-	default:
+	status = pv_vulkan_devices(&params, &vulkan);
+	if (status != PV_OK && status != PV_ERR_UNSUPPORTED)
 		cli_error("install libvulkan1 and a driver: on Debian mesa-vulkan-drivers, whose lavapipe needs no GPU",
 			  "the devices cannot be listed");
-		return CLI_FAILED;
+	/* What it lacks has been said. */
+	if (pv_opengl_describe(&opengl) != PV_OK)
+		opengl = NULL;
+	doc = join(status == PV_OK ? vulkan : "{\"devices\": [], \"chosen\": null}", opengl);
+	root = yyjson_doc_get_root(doc);
+	code = status == PV_OK ? CLI_OK : CLI_FAILED;
+	if (doc && !as_json)
+		print_table(root);
+	if (!doc || (as_json && !print_json(root))) {
+		cli_error(NULL, "out of memory");
+		code = CLI_FAILED;
+	} else if (status == PV_OK && !as_json) {
+		code = advise(root);
 	}
-	doc = yyjson_read(json, strlen(json), 0);
-	code = as_json ? print_json(yyjson_doc_get_root(doc)) : print_table(yyjson_doc_get_root(doc));
 	yyjson_doc_free(doc);
-	pv_free(json);
+	pv_free(opengl);
+	pv_free(vulkan);
 	return code;
 }
 
@@ -144,7 +175,7 @@ const struct cli_command cli_devices = {
     .help = "Usage: pvgpu devices [OPTIONS]\n"
 	    "\n"
 	    "Lists the host's Vulkan devices, the best first: their drivers, what a guest would be given, and why one\n"
-	    "cannot be used. Fails if none can.\n"
+	    "cannot be used; and the host's OpenGL. Fails if a guest can have no Vulkan.\n"
 	    "\n"
 	    "  -j, --json               everything, extensions included, as a JSON object\n"
 	    "  --emulate-portability    as if the host had MoltenVK: for tests\n"

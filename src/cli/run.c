@@ -204,8 +204,8 @@ static int check(const struct cli_command *command, const struct run_options *op
 		return cli_usage(command, "--initrd needs --kernel");
 	if (options->ssh_port && options->no_network)
 		return cli_usage(command, "--ssh needs the network");
-	if (options->transport == RUN_VHOST_USER_GPU && options->renderers && strcmp(options->renderers, "2d") != 0)
-		return cli_usage(command, "--transport=vhost-user-gpu: QEMU lets nothing but 2D through there");
+	if (options->transport == RUN_VHOST_USER_GPU && options->renderers && strstr(options->renderers, "venus"))
+		return cli_usage(command, "--transport=vhost-user-gpu: QEMU lets no Vulkan through there");
 	return CLI_OK;
 }
 
@@ -331,9 +331,10 @@ static bool choose_display(struct run_plan *plan)
 	if (plan->transport == RUN_VHOST_USER_GPU) {
 		plan->display = display_of_console(plan);
 	} else if (strcmp(wanted, "auto") != 0 && strcmp(wanted, "none") != 0) {
-		cli_error("look at it with pvgpu screenshot, or have 2D in QEMU's window: --transport=vhost-user-gpu",
-			  "--display=%s: QEMU does not know the picture of %s", wanted,
-			  run_transport_devices[plan->transport]);
+		cli_error(
+		    "look at it with pvgpu screenshot, or have no Vulkan but QEMU's window: --transport=vhost-user-gpu",
+		    "--display=%s: QEMU does not know the picture of %s", wanted,
+		    run_transport_devices[plan->transport]);
 		return false;
 	} else {
 		plan->display = "none";
@@ -343,39 +344,49 @@ static bool choose_display(struct run_plan *plan)
 	return true;
 }
 
-/* Whether a guest can have the host's Vulkan; asked in a process of its own, for it loads the host's drivers. */
-static bool host_has_vulkan(const char *program)
+/* What a guest can have of this host; asked in a process of its own, for it loads the host's drivers. */
+static void ask_host(const char *program, bool *out_vulkan, bool *out_opengl)
 {
 	char *words[] = {(char *)(uintptr_t)program, "devices", "--json", NULL};
 	struct cli_capture capture;
-	bool has = cli_capture(&capture, words, PROBE_TIMEOUT_MS);
+	const char *text;
+	yyjson_doc *doc = NULL;
+	yyjson_val *root;
 
+	/* It fails where there is no Vulkan. What it and drivers have to say comes before and after the object. */
+	(void)cli_capture(&capture, words, PROBE_TIMEOUT_MS);
+	text = capture.text ? strstr(capture.text, "{\n") : NULL;
+	if (text)
+		doc = yyjson_read(text, strlen(text), YYJSON_READ_STOP_WHEN_DONE);
+	root = yyjson_doc_get_root(doc);
+	*out_vulkan = yyjson_is_uint(yyjson_obj_get(root, "chosen"));
+	*out_opengl = yyjson_is_obj(yyjson_obj_get(root, "opengl"));
+	yyjson_doc_free(doc);
 	cli_capture_finish(&capture);
-	return has;
 }
 
 static bool choose_renderers(struct run_plan *plan)
 {
+	bool vulkan, opengl, has_window = plan->transport != RUN_VHOST_USER_GPU;
+
 	plan->renderers = plan->options->renderers;
-	if (plan->transport == RUN_VHOST_USER_GPU) {
-		if (plan->renderers && strcmp(plan->renderers, "2d") != 0) {
-			cli_error("use QEMU 11.1 or newer", "--renderer=%s: this QEMU lets nothing but 2D through",
-				  plan->renderers);
-			return false;
-		}
-		if (plan->options->transport < 0)
-			info(plan->options,
-			     "2D only: %s would let the guest have the host's GPU, with QEMU 11.1 or newer",
-			     run_transport_devices[RUN_VFIO_USER], "");
-		plan->renderers = "2d";
-	} else if (!plan->renderers) {
-		plan->renderers = "2d,venus";
-		if (!host_has_vulkan(plan->program)) {
-			plan->renderers = "2d";
-			info(plan->options,
-			     "2D only: this host has no Vulkan that a guest can be given, see pvgpu devices", "", "");
-		}
+	if (plan->renderers) {
+		if (has_window || !strstr(plan->renderers, "venus"))
+			return true;
+		cli_error("use QEMU 11.1 or newer", "--renderer=%s: this QEMU lets no Vulkan through", plan->renderers);
+		return false;
 	}
+	ask_host(plan->program, &vulkan, &opengl);
+	if (!has_window && plan->options->transport < 0)
+		info(plan->options, "no Vulkan: %s would let the guest have it, with QEMU 11.1 or newer",
+		     run_transport_devices[RUN_VFIO_USER], "");
+	else if (has_window && !vulkan)
+		info(plan->options, "no Vulkan: this host has none that a guest can be given, see pvgpu devices", "",
+		     "");
+	if (!opengl)
+		info(plan->options, "no OpenGL by VirGL: this host or build has none, see pvgpu devices", "", "");
+	vulkan = vulkan && has_window;
+	plan->renderers = vulkan ? opengl ? "2d,venus,virgl" : "2d,venus" : opengl ? "2d,virgl" : "2d";
 	return true;
 }
 
@@ -509,9 +520,8 @@ const struct cli_command cli_run = {
 	"\n"
 	"Boots a guest in the QEMU of this host, with this device wired up. Takes the best there is: vfio-user-pci, "
 	"then\n"
-	"vhost-user-test-device-pci (both 3D, QEMU 11.1), then vhost-user-gpu-pci (2D); KVM or hvf where a guest runs "
-	"on\n"
-	"it, else emulation. Ends when QEMU does, with its exit status.\n"
+	"vhost-user-test-device-pci (both Vulkan and OpenGL, QEMU 11.1), then vhost-user-gpu-pci (OpenGL); KVM or hvf\n"
+	"where a guest runs on it, else emulation. Ends when QEMU does, with its exit status.\n"
 	"\n"
 	"What to boot:\n"
 	"  IMAGE                    a disk (qcow2, raw, vmdk, vdi, vhdx) or an installation CD (.iso)\n"
@@ -535,8 +545,9 @@ const struct cli_command cli_run = {
 	"      --accel=KIND         kvm, hvf or tcg, without trying\n"
 	"  -n, --dry-run            print the two command lines and do nothing\n"
 	"\n"
-	"The device, as in pvgpu help vfio-user: --renderer (default 2d,venus where the host has Vulkan), --device,\n"
-	"--window, --renderer-in-process, --size, --outputs, --name, --control, --max-host-memory, --log-level\n"
+	"The device, as in pvgpu help vfio-user: --renderer (default: what this host has of 2d,venus,virgl),\n"
+	"--device, --window, --renderer-in-process, --size, --outputs, --name, --control, --max-host-memory, "
+	"--log-level\n"
 	"(default info; warning for the device).\n"
 	"\n"
 	"Examples:\n"

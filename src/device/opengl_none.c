@@ -1,12 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/log.h"
 #include "device/renderers.h"
+#include "pv/opengl.h"
 
-enum pv_status pv_device_opengl_create(struct pv_loop *loop, struct pv_renderer **out)
+static enum pv_status unsupported(void)
 {
-	(void)loop, (void)out;
 	pv_log(
 	    PV_LOG_ERROR, "device",
 	    "this build has no OpenGL renderer: build it with -Dvirgl=enabled, virglrenderer 0.10.4 or newer and EGL");
 	return PV_ERR_UNSUPPORTED;
+}
+
+enum pv_status pv_device_opengl_create(struct pv_loop *loop, struct pv_renderer **out)
+{
+	(void)loop, (void)out;
+	return unsupported();
+}
+
+enum pv_status pv_opengl_describe(char **out_json)
+{
+	(void)out_json;
+	return unsupported();
 }

@@ -71,6 +71,9 @@ def test_guest_has_vulkan(short_directory, transport):
     with launched(short_directory, f"--transport={transport}") as machine:
         info = machine.check("vulkaninfo --summary", 120)
         assert re.search(r"deviceName\s*= Virtio-GPU Venus \(", info), info
+        machine.start_x()
+        assert "OpenGL renderer string: virgl (" in machine.check("glxinfo -B", 120)
+        machine.stop_x()
         [triangle] = machine.install(session.BUILD / "guest/triangle/pvgpu-triangle")
         machine.start(f"{triangle} --kms --hold 300", 300)
         shot, last = short_directory / "shot.png", []

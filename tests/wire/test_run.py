@@ -134,6 +134,22 @@ def test_transport_can_be_chosen(lab, run):
     assert code == 1 and "has no vfio-user-pci" in errors and "11.1" in errors
 
 
+def test_gives_what_the_host_has(lab, run, monkeypatch):
+    def renderers(*arguments):
+        code, out, errors = run(FakeQemu(lab), *arguments)
+        assert code == 0, errors
+        return value_of([word for name in commands(out)[0] for word in name.split("=", 1)], "--renderer"), errors
+    listed = json.loads(lab.run("devices", "--json")[1])
+    vulkan, opengl = listed["chosen"] is not None, "opengl" in listed
+    everything, _ = renderers()
+    assert everything == ",".join(["2d", *["venus"] * vulkan, *["virgl"] * opengl])
+    # Through QEMU's own vhost-user GPU there is no way for Vulkan.
+    assert renderers("--transport=vhost-user-gpu")[0] == ("2d,virgl" if opengl else "2d")
+    monkeypatch.setenv("VK_DRIVER_FILES", "/nonexistent")
+    chosen, errors = renderers()
+    assert "venus" not in chosen and "no Vulkan" in errors
+
+
 def test_no_device_at_all(lab, run):
     code, out, errors = run(FakeQemu(lab, devices="virtio-gpu-pci"))
     assert code == 1 and not out
@@ -247,7 +263,7 @@ WRONG = [
     (["{disk}", "--memory=3"], "64M"), (["{disk}", "--memory=99999999999999999999"], "64M"), (["{disk}", "--smp=0"], "1024"),
     (["{disk}", "--ssh=99999"], "port"), (["{disk}", "--ssh=22", "--no-network"], "network"), (["{disk}", "--accel=warp"], "kvm"),
     (["{disk}", "--transport=ftp"], "vfio-user"), (["{disk}", "--display=crt"], "cocoa"), (["{disk}", "--nonsense"], "no option"),
-    (["{disk}", "--transport=vhost-user-gpu", "--renderer=venus"], "2D"), (["{disk}", "--qemu=/nonexistent"], "--qemu=PROGRAM"),
+    (["{disk}", "--transport=vhost-user-gpu", "--renderer=venus"], "no Vulkan"), (["{disk}", "--qemu=/nonexistent"], "--qemu=PROGRAM"),
     (["{disk}", "--qemu=/bin/cat"], "which QEMU"), (["{disk}", "--qemu=/bin/false"], "--qemu=PROGRAM"),
 ]
 
