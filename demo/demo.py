@@ -16,7 +16,7 @@ from rig.session import vm  # noqa: E402
 
 OUTPUT = TOP / "build/demo"
 # The best first.
-FRONT_ENDS_3D = ("venus-vfio", "venus")
+FRONT_ENDS_3D = ("venus-virgl", "venus")
 FRONT_ENDS_2D = ("gpu", "test", "vga")
 GEARS_2D = "600x600+340+100"
 GEARS_3D = "500x500+690+150"

@@ -17,7 +17,7 @@ AS_ON_A_GPU = "venus-vram"
 WITH_OPENGL = "virgl virgl-vfio virgl-7.2 virgl-in-process"
 USER_MODE = "virgl-uml"
 WITH_BOTH = "venus-virgl"
-OLDER = "venus-trixie virgl-trixie venus-bookworm virgl-bookworm"
+OLDER = "venus-trixie venus-virgl-trixie venus-bookworm virgl-bookworm"
 # The front ends of modules that do not run with all that have only 2D.
 ITS_OWN = {
     "test_guest_vulkan": f"{WITH_VULKAN} {WITH_BOTH} {AS_ON_A_GPU}",

@@ -12,6 +12,7 @@ from rig import picture, session
 
 # Debian 12's Mesa 22.3 is built without the Venus driver.
 WITHOUT = ("venus-bookworm",)
+WITH_VULKAN = ("venus-trixie", "venus-virgl-trixie")
 
 
 def has_gpu(guest):
@@ -32,8 +33,8 @@ def test_driver_is_the_releases(guest):
 
 def test_vulkan(guest):
     info = guest.check("vulkaninfo --summary", 120)
-    assert ("Virtio-GPU Venus (" in info) == (guest.front_end.name == "venus-trixie"), info
-    if guest.front_end.name != "venus-trixie":
+    assert ("Virtio-GPU Venus (" in info) == (guest.front_end.name in WITH_VULKAN), info
+    if guest.front_end.name not in WITH_VULKAN:
         return
     running = guest.start(f"{guest.triangle} --kms --hold 300")
     try:
@@ -59,7 +60,7 @@ def test_opengl(guest):
 
 
 def test_vulkan_in_a_window(guest):
-    if guest.front_end.name != "venus-trixie":
+    if guest.front_end.name not in WITH_VULKAN:
         pytest.skip("this guest has no Vulkan")
     guest.vm.start_x()
     running = guest.start("vkcube")

@@ -85,7 +85,7 @@ FRONT_ENDS = {front_end.name: front_end for front_end in (
     FrontEnd("virgl-uml", USER_MODE, console=False, arguments=("--renderer=2d,virgl",)),
     # Older guests.
     FrontEnd("venus-trixie", "vfio-user-pci", console=False, arguments=("--renderer=2d,venus",), release="trixie"),
-    FrontEnd("virgl-trixie", "vfio-user-pci", console=False, arguments=("--renderer=2d,virgl", "--window=0"), release="trixie"),
+    FrontEnd("venus-virgl-trixie", "vfio-user-pci", console=False, arguments=("--renderer=2d,venus,virgl",), release="trixie"),
     FrontEnd("venus-bookworm", "vfio-user-pci", console=False, arguments=("--renderer=2d,venus",), release="bookworm"),
     FrontEnd("virgl-bookworm", "vhost-user-gpu-pci", arguments=("--virgl",), release="bookworm"),
     FrontEnd("vga", "vhost-user-vga"),
