@@ -155,6 +155,12 @@ void pv_virgl_finish_flushes(struct pv_virgl *virgl)
 	}
 }
 
+void pv_virgl_end_flushes(struct pv_virgl *virgl)
+{
+	virgl->done_flush_id = virgl->next_flush_id;
+	pv_virgl_finish_flushes(virgl);
+}
+
 void pv_virgl_forget_flushes(struct pv_virgl *virgl)
 {
 	while (virgl->flushes)

@@ -49,7 +49,7 @@ static struct pv_virgl_fence *make_fence(struct pv_virgl *virgl, uint64_t id)
 		fence = malloc(sizeof(*fence));
 	if (!fence)
 		return NULL;
-	*fence = (struct pv_virgl_fence){.id = id};
+	*fence = (struct pv_virgl_fence){.id = id, .number = ++virgl->last_fence_number};
 	virgl->nr_fences++;
 	return fence;
 }
@@ -73,19 +73,14 @@ static void tell_signalled(struct pv_virgl *virgl)
 	}
 }
 
-static void context_fence(void *user, uint32_t ctx_id, uint64_t fence_id)
+static void context_fence(void *user, uint32_t ctx_id, uint64_t number)
 {
 	struct pv_virgl *virgl = user;
 	struct pv_virgl_context *context = pv_id_map_get(&virgl->contexts, ctx_id);
-	struct pv_virgl_fence *fence;
 
 	/* In order: those before it have ended as well. */
-	while (context && context->fences.first) {
-		fence = take_first(&context->fences);
-		append(&virgl->signalled, fence);
-		if (fence->id == fence_id)
-			break;
-	}
+	while (context && context->fences.first && context->fences.first->number <= number)
+		append(&virgl->signalled, take_first(&context->fences));
 }
 
 static void flush_fence(void *user, uint32_t fence_id)
@@ -116,18 +111,39 @@ static void create_fence(struct pv_renderer *renderer, uint64_t fence_id, uint32
 	if (fence) {
 		append(&context->fences, fence);
 		/* It may signal, and be taken, before this returns. */
-		if (virgl_renderer_context_create_fence(ctx_id, 0, 0, fence_id) == 0) {
+		uint64_t number = fence->number;
+		if (virgl_renderer_context_create_fence(ctx_id, 0, 0, number) == 0) {
 			context->busy = false;
 			tell_signalled(virgl);
 			return;
 		}
 		PV_LOG_LIMITED(PV_LOG_WARNING, MODULE, "context %u: no fence to be had", ctx_id);
 		/* What it waits for cannot be known: as if it had ended, in its turn. */
-		context_fence(virgl, ctx_id, fence_id);
+		context_fence(virgl, ctx_id, number);
 		tell_signalled(virgl);
 		return;
 	}
 	virgl->base.events.fence_signalled(virgl->base.events.user, fence_id);
+}
+
+/*
+ * The library, when a context ends, forgets the fence that it is waiting for just then, whosever it is (0.9 to 1.1).
+ * One more behind the last of each context tells of all before it.
+ */
+static void renew_fences(struct pv_virgl *virgl)
+{
+	for (uint32_t i = 0; i < virgl->contexts.capacity; i++) {
+		const struct pv_virgl_context *context = virgl->contexts.slots[i].value;
+		uint32_t nop = 0;
+
+		if (virgl->contexts.slots[i].id == 0 || !context->fences.last)
+			continue;
+		uint64_t number = context->fences.last->number;
+		/* A fence follows the commands of the GL context that is current; a command makes it this one. */
+		(void)virgl_renderer_submit_cmd(&nop, (int)context->id, 1);
+		if (virgl_renderer_context_create_fence(context->id, 0, 0, number) != 0)
+			context_fence(virgl, context->id, number);
+	}
 }
 
 /* ---- Capability sets ---- */
@@ -234,21 +250,29 @@ out_context:
 	return status;
 }
 
-static void context_destroy(struct pv_renderer *renderer, uint32_t ctx_id)
+static void end_context(struct pv_virgl *virgl, struct pv_virgl_context *context)
 {
-	struct pv_virgl *virgl = pv_virgl_of(renderer);
-	struct pv_virgl_context *context = pv_id_map_remove(&virgl->contexts, ctx_id);
-
-	if (!context)
-		return;
+	(void)pv_id_map_remove(&virgl->contexts, context->id);
 	pv_virgl_import_detach_all(context);
-	virgl_renderer_context_destroy(ctx_id);
+	virgl_renderer_context_destroy(context->id);
 	forget_current();
 	/* The library forgets what it was to tell of them. */
 	while (context->fences.first)
 		append(&virgl->signalled, take_first(&context->fences));
 	free(context);
+}
+
+static void context_destroy(struct pv_renderer *renderer, uint32_t ctx_id)
+{
+	struct pv_virgl *virgl = pv_virgl_of(renderer);
+	struct pv_virgl_context *context = pv_id_map_get(&virgl->contexts, ctx_id);
+
+	if (!context)
+		return;
+	end_context(virgl, context);
+	renew_fences(virgl);
 	tell_signalled(virgl);
+	pv_virgl_end_flushes(virgl);
 }
 
 static enum pv_status context_attach(struct pv_renderer *renderer, uint64_t op_id, uint32_t ctx_id,
@@ -635,7 +659,8 @@ static void reset(struct pv_renderer *renderer)
 	uint32_t cursor = 0;
 
 	while ((context = pv_id_map_any(&virgl->contexts, &cursor)))
-		context_destroy(renderer, context->id);
+		end_context(virgl, context);
+	tell_signalled(virgl);
 	cursor = 0;
 	while ((resource = pv_id_map_any(&virgl->resources, &cursor)))
 		resource_destroy(renderer, resource->id);

@@ -342,6 +342,59 @@ static void fences_come(void **state)
 	assert_int_equal(status.nr_fences, 0);
 }
 
+/* In the library the end of a context took with it the one fence that was being waited for, whosever it was. */
+static void the_end_of_a_context_costs_no_other_its_fence(void **state)
+{
+	enum { LARGE = 2048 };
+	/* VIRGL_CCMD_CREATE_OBJECT of a surface, VIRGL_CCMD_SET_FRAMEBUFFER_STATE, VIRGL_CCMD_CLEAR of its colour. */
+	static const uint32_t clear[] = {0,
+					 1 | 8 << 8 | 5 << 16,
+					 1,
+					 7,
+					 PV_GPU_FORMAT_B8G8R8A8,
+					 0,
+					 0,
+					 5 | 3 << 16,
+					 1,
+					 0,
+					 1,
+					 7 | 8 << 16,
+					 4,
+					 0,
+					 0,
+					 0,
+					 0,
+					 0,
+					 0,
+					 0};
+	const struct pv_rect all = {.width = LARGE, .height = LARGE};
+	struct pv_frame *frame;
+
+	(void)state;
+	NEEDS_GL();
+	assert_int_equal(make_texture(7, LARGE), PV_OK);
+	assert_int_equal(renderer->ops->get_frame(renderer, 7, NULL, &frame), PV_OK);
+	assert_int_equal(renderer->ops->context_create(renderer, 1, 1, PV_VIRGL2_CAPSET_ID, "long"), PV_OK);
+	assert_int_equal(renderer->ops->context_attach(renderer, 1, 1, 7), PV_OK);
+	for (int round = 0; round < 24; round++) {
+		bool is_shown = round % 2;
+
+		nr_fences = nr_ops = 0;
+		assert_int_equal(renderer->ops->context_create(renderer, 1, 2, PV_VIRGL2_CAPSET_ID, "short"), PV_OK);
+		assert_int_equal(renderer->ops->submit(renderer, 2, 1, round ? clear + 11 : clear,
+						       round ? sizeof(clear) - 11 * sizeof(*clear) : sizeof(clear)),
+				 PV_OK);
+		if (is_shown)
+			assert_int_equal(renderer->ops->update_frame(renderer, 3, 7, &all), PV_PENDING);
+		else
+			renderer->ops->create_fence(renderer, 100 + (uint64_t)round, 1, 0);
+		usleep(50 * (useconds_t)round);
+		renderer->ops->context_destroy(renderer, 2);
+		wait_for(is_shown ? &nr_ops : &nr_fences, 1);
+	}
+	pv_frame_unref(frame);
+}
+
 static void bad_commands_lose_their_context(void **state)
 {
 	static const uint32_t bad[] = {0xff, 0, 0}, nop[] = {0};
@@ -539,6 +592,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(hostile_transfers, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(hostile_resources, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(fences_come, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(the_end_of_a_context_costs_no_other_its_fence, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(bad_commands_lose_their_context, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(foreign_blobs_are_textures, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(hostile_types, set_up, tear_down),

@@ -10,6 +10,7 @@
 struct pv_virgl_fence {
 	struct pv_virgl_fence *next;
 	uint64_t id;
+	uint64_t number; /* what the library calls it: they count up */
 };
 
 /* First in, first out. */
@@ -59,6 +60,7 @@ struct pv_virgl {
 	struct pv_virgl_fences signalled; /* to be told */
 	struct pv_virgl_fence *free_fences;
 	uint32_t nr_fences;
+	uint64_t last_fence_number;
 
 	struct pv_virgl_flush *flushes, **last_flush, *free_flushes;
 	uint32_t next_flush_id, done_flush_id;
@@ -84,6 +86,8 @@ enum pv_status pv_virgl_update_frame(struct pv_renderer *renderer, uint64_t op_i
 void pv_virgl_drop_frame(struct pv_virgl_resource *resource);
 /* Tells of the flushes whose fence has signalled. */
 void pv_virgl_finish_flushes(struct pv_virgl *virgl);
+/* As if all had signalled: the display waits in the read-back, then. */
+void pv_virgl_end_flushes(struct pv_virgl *virgl);
 void pv_virgl_forget_flushes(struct pv_virgl *virgl);
 void pv_virgl_free_flushes(struct pv_virgl *virgl);
 
