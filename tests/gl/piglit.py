@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import xml.etree.ElementTree
 
@@ -15,6 +16,7 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 # Programs that ask for what no test server has: windows, files of other drivers.
 NOT_HERE = re.compile(r"glx|egl|dma_buf|front-?buffer|window|dlist-beginend|timer|sync_control", re.IGNORECASE)
 SHADERS_AT_ONCE = 30
+CRASHES = {-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL}
 
 
 def unpack():
@@ -33,23 +35,24 @@ class Test:
 
 
 def profile(tree):
-    """piglit's "quick" profiles, sorted by name."""
-    tests = {}
+    """piglit's "quick" profiles, as far as they were unpacked, sorted by name."""
+    tests, home = {}, tree / "piglit"
     for name in ("quick_gl", "quick_shader"):
-        with gzip.open(tree / f"piglit/tests/{name}.xml.gz") as file:
+        with gzip.open(home / f"tests/{name}.xml.gz") as file:
             for entry in xml.etree.ElementTree.parse(file).getroot():
                 options = {option.get("name"): option.get("value") for option in entry}
-                if not NOT_HERE.search(entry.get("name")):
-                    tests[entry.get("name")] = Test(entry.get("name"), ast.literal_eval(options["command"]))
+                test = Test(entry.get("name"), ast.literal_eval(options["command"]))
+                if not NOT_HERE.search(test.name) and (not test.is_shader or (home / test.arguments[0]).exists()):
+                    tests[test.name] = test
     return [tests[name] for name in sorted(tests)]
 
 
-def choose(tests, prefixes):
-    return [test for test in tests if any(test.name.lower().startswith(f"spec@{prefix}@") for prefix in prefixes)]
-
-
 class Runner:
-    """Runs tests with an environment that leads to one server."""
+    """Runs tests with an environment that leads to one server.
+
+    A test without a result of its own has how its process ended. "ended" stands for an exit, an abort and a closed pipe
+    alike: which of them it is when the server closes the connection depends on what Mesa was about to do.
+    """
 
     def __init__(self, tree, environment, limit_s=180):
         self.home, self.limit_s = tree / "piglit", limit_s
@@ -85,13 +88,12 @@ class Runner:
         results, left = {}, list(tests)
         while left:
             told, end = self._execute("shader_runner", [*(test.arguments[0] for test in left), "-report-subtests"])
-            for test in left:
-                if test.stem in told:
-                    results[test.name] = told.pop(test.stem)
-            left = [test for test in left if test.name not in results]
+            while left and left[0].stem in told:
+                test = left.pop(0)
+                results[test.name] = told[test.stem]
             if left:
-                # The first that told nothing ended the process.
-                results[left.pop(0).name] = end if end in ("crash", "timeout") else "no result"
+                # The process ended with it.
+                results[left.pop(0).name] = end
         return results
 
     def _program(self, test):
@@ -103,7 +105,7 @@ class Runner:
         command = [f"bin/{program}", *arguments, "-auto", "-fbo"]
         try:
             process = subprocess.run(command, cwd=self.home, env=self.environment, capture_output=True, timeout=self.limit_s, check=False)
-            output, end = process.stdout, "crash" if process.returncode < 0 else "no result"
+            output, end = process.stdout, "crash" if process.returncode in CRASHES else None
         except subprocess.TimeoutExpired as late:
             output, end = late.stdout or b"", "timeout"
         told, whole = {}, None
@@ -117,7 +119,7 @@ class Runner:
                 continue
             told.update(words.get("subtest", {}))
             whole = words.get("result", whole)
-        return told, end if end in ("crash", "timeout") else whole or end
+        return told, end or whole or "ended"
 
 
 def compare(tests, ours, theirs, tries=3):
