@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,15 +23,18 @@ from rig import figures, session  # noqa: E402 (found by way of bench/vm.py)
 
 PROBE = session.BUILD / "bench/glprobe/pvgpu-glprobe"
 SCENES = ("build", "texture", "shading", "bump", "effect2d", "buffer")
+OFF_SCREEN = ("build", "texture")
 QEMUS_BACK_END = pathlib.Path("/usr/lib/qemu/vhost-user-gpu")
 VIRPIPE = {"GALLIUM_DRIVER": "virpipe", "LIBGL_ALWAYS_SOFTWARE": "1"}
-Column, Subject = bench_vm.Column, bench_vm.Subject
+Column, Subject, vm = bench_vm.Column, bench_vm.Subject, bench_vm.vm
 
 SUBJECTS = [
     Subject("vfio", "ours: VirGL, vfio-user", "vfio", ("--renderer=2d,virgl", "--window=0"), stock=False),
     Subject("gpu", "ours: VirGL, vhost-user-gpu-pci", "gpu", ("--virgl",), stock=False),
     Subject("qemu-virgl", "QEMU: virtio-gpu-gl-pci", "virtio-gpu-gl-pci", display="sdl,gl=on", stock=False),
+    Subject("qemu-back-end", "QEMU: vhost-user-gpu", "vhost-user-gpu-pci", display="sdl,gl=on", stock=False),
     Subject("zink", "ours: zink on Venus, vfio-user", "vfio", ("--renderer=2d,venus",), stock=False),
+    Subject("uml", "ours: VirGL, User-Mode Linux", "uml", ("--renderer=2d,virgl",), stock=False),
     Subject("vtest", "ours: vtest, virpipe", gl=VIRPIPE),
     Subject("test-server", "virgl_test_server, virpipe", gl=VIRPIPE),
     Subject("native", "native, llvmpipe", gl={"LIBGL_ALWAYS_SOFTWARE": "1"}),
@@ -39,6 +43,7 @@ COLUMNS = [
     Column("gears300", "glxgears 300x300", "FPS", True),
     Column("gears720", "glxgears 1280x720", "FPS", True),
     *(Column(f"glmark2-{scene}", f"glmark2 {scene} {bench_vm.SCENE_SIZE}", "FPS", True) for scene in SCENES),
+    *(Column(f"off-{scene}", f"glmark2 {scene} {bench_vm.SCENE_SIZE}, off the screen", "FPS", True) for scene in OFF_SCREEN),
     Column("upload", "texture upload, 4 MiB", "MB/s", True),
     Column("readback", "texture read-back, 4 MiB", "MB/s", True),
     Column("roundtrip", "a small draw and glFinish", "us", False),
@@ -48,7 +53,7 @@ COLUMNS = [
     Column("memory", "memory of our process, peak", "MiB", False),
 ]
 # Ours, whose, and how many times as good it shall be at least.
-TARGETS = [("vfio", "qemu-virgl", 1.2), ("gpu", "qemu-virgl", 1.2), ("vtest", "test-server", 1.0)]
+TARGETS = [("vfio", "qemu-virgl", 1.2), ("gpu", "qemu-virgl", 1.2), ("vtest", "test-server", 1.0), ("uml", "vtest", 0.8)]
 
 
 class Measurer(bench_vm.Measurer):
@@ -60,7 +65,7 @@ class Measurer(bench_vm.Measurer):
         command = commands.get(self.subject.name)
         if not command:
             return None
-        process = subprocess.Popen([*bench_vm.vm.CONFINED, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen([*vm.CONFINED, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.place.environment["VTEST_SOCKET_NAME"] = str(path)
         session.wait_until(path.exists, 10)
         return process
@@ -72,6 +77,16 @@ class Measurer(bench_vm.Measurer):
             for line in session.json_lines(out or ""):
                 self.add(line["name"], line["median"])
 
+    def off_screen(self):
+        """Without an X server's share."""
+        for scene in OFF_SCREEN:
+            if self.wants(f"off-{scene}"):
+                out = self.run(f"glmark2 {scene} off the screen", f"glmark2 --off-screen -s {bench_vm.SCENE_SIZE} "
+                               f"-b {scene}:duration={bench_vm.SCENE_S}", self.subject.gl, good=r"FPS: +\d")
+                rates = re.findall(r"FPS: +([\d.]+)", out or "")
+                if rates:
+                    self.add(f"off-{scene}", float(rates[-1]))
+
     def all(self):
         server = self.server()
         try:
@@ -82,6 +97,7 @@ class Measurer(bench_vm.Measurer):
             self.gears("gears300", "300x300")
             self.gears("gears720", "1280x720")
             self.marks("glmark2", self.subject.gl)
+            self.off_screen()
             self.memory()
         finally:
             if server:
@@ -89,21 +105,56 @@ class Measurer(bench_vm.Measurer):
                 server.wait(10)
 
 
+class UserModeGuest(bench_vm.Guest):
+    """A guest whose processor is the host's."""
+
+    vcpus = False
+
+    def boot(self, subject):
+        if not vm.uml_kernel(make=False):
+            raise vm.GuestError("the kernel is not built: ./run guest uml -- true")
+        self.device = vm.Device(arguments=subject.arguments)
+        return vm.UserModeMachine(self.device.uml_arguments())
+
+
+class QemusGuest(bench_vm.Guest):
+    """A guest on QEMU's own vhost-user back end."""
+
+    back_end = None
+
+    def boot(self, subject):
+        if not QEMUS_BACK_END.exists():
+            raise vm.GuestError(f"there is no {QEMUS_BACK_END}")
+        self.display = bench_vm.Display()
+        os.environ["DISPLAY"] = self.display.name
+        self.socket_path, self.log = pathlib.Path(os.environ["XDG_RUNTIME_DIR"], "qemu-gpu.sock"), tempfile.TemporaryFile("w+")
+        self.back_end = subprocess.Popen([*vm.CONFINED, QEMUS_BACK_END, "-v", "-s", self.socket_path], stdout=self.log, stderr=self.log)
+        session.wait_until(lambda: self.socket_path.exists() or self.back_end.poll() is not None, 10)
+        self.check_it_runs()
+        self.machine = vm.Machine(gpu=["-chardev", f"socket,id=gpu,path={self.socket_path}", "-device", "vhost-user-gpu-pci,chardev=gpu"],
+                                  display=subject.display, boot_timeout=60)
+        self.check_it_runs()
+        return self.machine
+
+    def check_it_runs(self):
+        if self.back_end.poll() is not None:
+            self.log.seek(0)
+            raise vm.GuestError(f"it ended with {self.back_end.returncode}: {' / '.join(self.log.read().strip().splitlines()[-2:])}")
+
+    def close(self):
+        super().close()
+        if self.back_end:
+            self.back_end.kill()
+            self.back_end.wait()
+            self.socket_path.unlink(missing_ok=True)
+
+
 class Bench(bench_vm.Bench):
     measurer = Measurer
 
-    def qemus_back_end(self):
-        """Why there is no row of QEMU's own vhost-user-gpu, where there is none."""
-        if not QEMUS_BACK_END.exists():
-            self.failures["QEMU's vhost-user-gpu"] = "it is not installed"
-            return
-        with tempfile.TemporaryDirectory(prefix="pvgpu-bench-") as directory:
-            try:
-                result = subprocess.run([QEMUS_BACK_END, "-v", "-s", f"{directory}/gpu.sock"], capture_output=True, text=True, timeout=5,
-                                        check=False)
-                self.failures["QEMU's vhost-user-gpu"] = (result.stderr.strip().splitlines() or ["no word"])[-1] + f" (exit code {result.returncode})"
-            except subprocess.TimeoutExpired:
-                self.failures["QEMU's vhost-user-gpu"] = "it starts here, and is not measured: it wants a render node to show anything"
+    def place(self, subject):
+        kinds = {"uml": UserModeGuest, "qemu-back-end": QemusGuest}
+        return kinds[subject.name](subject) if subject.name in kinds else super().place(subject)
 
 
 def median(result, row, column):
@@ -134,21 +185,27 @@ def check_targets(result):
     return found
 
 
+def arguments(options):
+    return " ".join(f"--{name} {value}" for name, value in vars(options).items() if value and name in ("rounds", "windows", "rows", "columns"))
+
+
 def write_markdown(path, result):
     host, versions = result["host"], result["versions"]
     targets = "\n".join(f"- {'met' if met else 'MISSED'}: {what} ({figure})" for what, met, figure in result["targets"])
     failures = "\n".join(f"- {what}: `{reason.splitlines()[-1] if reason else ''}`" for what, reason in result["failures"].items())
     path.write_text(f"""# OpenGL: VirGL of ours beside QEMU's, zink on Venus and native
 
-Written by `./run bench gl --rounds {result['rounds']} --markdown`. Median [lowest to highest].
+Written by `./run bench gl {result['arguments']}`. Median [lowest to highest].
 
 {host['cpus']} x {host['cpu']}, {versions['accelerator']}, {versions['qemu']}, virglrenderer {versions['virglrenderer']}, host Mesa
 {versions['host_mesa']}, guest Linux {versions['guest_kernel']} with Mesa {versions['guest_mesa']}, {versions['pvgpu']}, {result['time'][:10]}
 
 {figures.markdown_table(*make_table(result))}
 
-A row is a guest of its own, but for the last three: programs of the host. Where the processor is emulated (TCG) the guest's Mesa and X
-are the cost of small frames. QEMU's device draws into an SDL window on Xvfb. No display looks at ours.
+A row is a guest of its own, but for virpipe's and native ones: programs of the host. Where the processor is emulated (TCG) the guest's Mesa and X
+are the cost of small frames; User-Mode Linux has one of the host's processors, with a slow way into its kernel and slow page faults.
+QEMU's device draws into an SDL window on Xvfb. No display looks at ours. The guest's screen has a mode of 4100 Hz: Linux 7.3's driver
+waits for a vertical blank at each update, twice 60 frames a second would be the most that glxgears gets.
 
 ## Targets
 
@@ -168,7 +225,8 @@ def main():
     parser.add_argument("--columns", metavar="COLUMN,...", help=f"of: {' '.join(column.name for column in COLUMNS)} (default all)")
     parser.add_argument("--output", type=pathlib.Path, default=TOP / "build/bench/gl.json")
     parser.add_argument("--markdown", type=pathlib.Path, nargs="?", const=TOP / "docs/benchmarks/gl.md", help="write the tables there, too")
-    parser.add_argument("--lock", type=pathlib.Path, metavar="FILE", help="hold this lock while a row is measured")
+    parser.add_argument("--lock", type=pathlib.Path, metavar="FILE", action="append", default=[], help="hold this lock "
+                        "while a row is measured; can be given again")
     options = parser.parse_args()
     rows = bench_vm.choose(parser, "row", [subject.name for subject in SUBJECTS], options.rows)
     columns = bench_vm.choose(parser, "column", [column.name for column in COLUMNS], options.columns)
@@ -178,13 +236,13 @@ def main():
         print(f"[{time.monotonic() - began:4.0f} s] {text}", file=sys.stderr, flush=True)
 
     bench = Bench([subject for subject in SUBJECTS if subject.name in rows], columns, options, say)
-    bench.qemus_back_end()
     with tempfile.TemporaryDirectory(prefix="pvgpu-bench-") as directory:
         os.environ["XDG_RUNTIME_DIR"] = directory  # QEMU's OpenGL window wants one
         for number in range(options.rounds):
             bench.round(number)
     result = {
-        "bench": "gl", "rounds": options.rounds, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "host": figures.host(),
+        "bench": "gl", "rounds": options.rounds, "arguments": arguments(options),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "host": figures.host(),
         "versions": {
             "pvgpu": figures.first_line(str(session.BUILD / "pvgpu"), "--version"),
             "qemu": figures.first_line("qemu-system-x86_64", "--version"), "guest_kernel": bench.guest.get("kernel", "-"),
@@ -208,6 +266,6 @@ def main():
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (bench_vm.BenchError, session.SessionError, bench_vm.vm.GuestError) as error:
+    except (bench_vm.BenchError, session.SessionError, vm.GuestError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
