@@ -76,6 +76,7 @@ SUBJECTS = [
     Subject("vfio", "ours: Venus, vfio-user", "vfio", ("--renderer=2d,venus",), stock=False, vulkan={}),
     Subject("vhost", "ours: Venus, vhost-user", "test", ("--renderer=2d,venus",), stock=False, vulkan={}),
     Subject("vfio-virgl", "ours: VirGL and Venus, vfio-user", "vfio", ("--renderer=2d,venus,virgl",), vulkan={}),
+    Subject("vhost-virgl", "ours: VirGL and Venus, vhost-user", "test", ("--renderer=2d,venus,virgl",), vulkan={}),
     # What it costs that drivers are loaded into a process of their own.
     Subject("vfio-one", "ours in one process: Venus, vfio-user", "vfio", ("--renderer=2d,venus", "--renderer-in-process"), stock=False, vulkan={},
             extra=True),
@@ -470,7 +471,7 @@ def make_table(result):
 
 
 # Ours, whose, of the same kind.
-CONTESTS = [("vfio", "qemu-venus"), ("vhost", "qemu-venus"), ("vfio-virgl", "qemu-virgl"), ("vfio", "qemu-2d"), ("vfio", "native"), ("vfio", "native-zink"),
+CONTESTS = [("vfio", "qemu-venus"), ("vhost", "qemu-venus"), ("vfio-virgl", "qemu-virgl"), ("vhost-virgl", "qemu-virgl"), ("vfio", "qemu-2d"), ("vfio", "native"), ("vfio", "native-zink"),
             ("vfio", "vfio-one"), ("vfio-virgl", "vfio-virgl-one")]
 
 
@@ -496,7 +497,7 @@ def check_targets(result):
         gears = median(row, "gears300")
         if gears:
             found.append((f"glxgears at 60 FPS or more, {result['titles'][row]}", gears >= 60, figures.short(gears)))
-    for mine, theirs in (("vfio", "qemu-venus"), ("vfio-virgl", "qemu-virgl")):
+    for mine, theirs in (("vfio", "qemu-venus"), ("vfio-virgl", "qemu-virgl"), ("vhost-virgl", "qemu-virgl")):
         for column in COLUMNS:
             times = ratio(result, column, mine, theirs)
             if times and column.unit == "FPS" and column.name not in ("fill", "compute"):
