@@ -65,19 +65,19 @@ _pvgpu() {
             return
         fi
         words='--kernel= --initrd= --append= --snapshot --firmware= --memory= --smp= --ssh= --no-network --console= --display=
-            --qemu= --transport= --accel= --dry-run --renderer= --device= --window= --size= --outputs= --name= --control=
+            --qemu= --transport= --accel= --dry-run --renderer= --device= --render-node= --window= --size= --outputs= --name= --control=
             --max-host-memory= --renderer-in-process --log-level= --help'
         ;;
     vhost-user)
-        words='--socket-path= --fd= --print-capabilities --virgl --renderer= --device= --renderer-in-process --emulate-portability --guest-vram --outputs= --size= --display= --window= --max-host-memory=
+        words='--socket-path= --fd= --print-capabilities --virgl --renderer= --device= --render-node= --renderer-in-process --emulate-portability --guest-vram --outputs= --size= --display= --window= --max-host-memory=
             --control= --name= --keep-listening --log-level= --help'
         ;;
     vfio-user)
-        words='--socket-path= --fd= --renderer= --device= --renderer-in-process --outputs= --size= --display= --window= --max-host-memory=
+        words='--socket-path= --fd= --renderer= --device= --render-node= --renderer-in-process --outputs= --size= --display= --window= --max-host-memory=
             --control= --name= --keep-listening --log-level= --help'
         ;;
     vtest)
-        words='--socket-path= --fd= --renderer= --device= --emulate-portability --guest-vram --dma-buf --max-clients=
+        words='--socket-path= --fd= --renderer= --device= --render-node= --emulate-portability --guest-vram --dma-buf --max-clients=
             --max-client-memory= --control= --name= --log-level= --help'
         ;;
     devices) words='--json --emulate-portability --help' ;;

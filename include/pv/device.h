@@ -71,6 +71,11 @@ struct pv_device_params {
 	 * for one that holds no virtual machine or must not start others.
 	 */
 	const char *PV_NULLABLE worker_program;
+	/*
+	 * The DRM device that draws the guest's OpenGL ("virgl"), such as "/dev/dri/renderD128". NULL: the one that the
+	 * host's EGL chooses, the CPU where there is none.
+	 */
+	const char *PV_NULLABLE render_node;
 };
 
 /* As large as seems right for this host, a power of two; none if no renderer would use it. */

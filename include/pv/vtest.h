@@ -45,6 +45,8 @@ struct pv_vtest_server_params {
 	/* The last client has left; NULL: nobody wants to know. On a thread of the server's: must be short. */
 	void (*PV_NULLABLE idle)(void *PV_NULLABLE user);
 	void *PV_NULLABLE user;
+	/* The DRM device for OpenGL, such as "/dev/dri/renderD128". NULL: the one that the host's EGL chooses. */
+	const char *PV_NULLABLE render_node;
 };
 
 /*

@@ -68,6 +68,7 @@ static const struct cli_option options_table[] = {
     {OPT_DEVICES_OWN + 5, 0, "control", true},
     {OPT_DEVICES_OWN + 6, 0, "max-host-memory", true},
     {OPT_DEVICES_OWN + 7, 0, "renderer-in-process", false},
+    {OPT_DEVICES_OWN + 8, 0, "render-node", true},
     {0},
 };
 
@@ -546,9 +547,8 @@ const struct cli_command cli_run = {
 	"  -n, --dry-run            print the two command lines and do nothing\n"
 	"\n"
 	"The device, as in pvgpu help vfio-user: --renderer (default: what this host has of 2d,venus,virgl),\n"
-	"--device, --window, --renderer-in-process, --size, --outputs, --name, --control, --max-host-memory, "
-	"--log-level\n"
-	"(default info; warning for the device).\n"
+	"--device, --render-node, --window, --renderer-in-process, --size, --outputs, --name, --control,\n"
+	"--max-host-memory, --log-level (default info; warning for the device).\n"
 	"\n"
 	"Examples:\n"
 	"  pvgpu run debian.qcow2 --snapshot --ssh=2222\n"

@@ -33,7 +33,7 @@ struct options {
 	uint32_t nr_sizes;
 	struct pv_device_output outputs[PV_DEVICE_MAX_OUTPUTS];
 	const char *png_path;
-	const char *renderers, *vulkan_device;
+	const char *renderers, *vulkan_device, *render_node;
 	bool emulate_portability, use_guest_vram, in_process;
 	uint64_t window_bytes, max_host_bytes;
 	const char *control; /* NULL: by name */
@@ -122,6 +122,9 @@ static int take_option(const struct cli_command *command, const struct cli_serve
 		return CLI_OK;
 	case CLI_SERVE_DEVICE:
 		options->vulkan_device = value;
+		return CLI_OK;
+	case CLI_SERVE_RENDER_NODE:
+		options->render_node = value;
 		return CLI_OK;
 	case CLI_SERVE_EMULATE_PORTABILITY:
 		options->emulate_portability = true;
@@ -385,6 +388,7 @@ static int start_device(struct service *service)
 	    .png_path = options->png_path,
 	    .renderers = options->renderers ? options->renderers : "2d",
 	    .vulkan_device = options->vulkan_device,
+	    .render_node = options->render_node,
 	    .emulate_portability = options->emulate_portability,
 	    .use_guest_vram = options->use_guest_vram,
 	};

@@ -15,6 +15,7 @@ enum {
 	CLI_SERVE_DISPLAY,
 	CLI_SERVE_RENDERER,
 	CLI_SERVE_DEVICE,
+	CLI_SERVE_RENDER_NODE,
 	CLI_SERVE_EMULATE_PORTABILITY,
 	CLI_SERVE_GUEST_VRAM,
 	CLI_SERVE_IN_PROCESS,
@@ -31,6 +32,7 @@ enum {
 /* For the table of a command. */
 #define CLI_SERVE_OPTIONS                                                                                              \
 	{CLI_SERVE_RENDERER, 0, "renderer", true}, {CLI_SERVE_DEVICE, 0, "device", true},                              \
+	    {CLI_SERVE_RENDER_NODE, 0, "render-node", true},                                                           \
 	    {CLI_SERVE_EMULATE_PORTABILITY, 0, "emulate-portability", false},                                          \
 	    {CLI_SERVE_IN_PROCESS, 0, "renderer-in-process", false}, {CLI_SERVE_GUEST_VRAM, 0, "guest-vram", false},   \
 	    {CLI_SERVE_SOCKET_PATH, 's', "socket-path", true}, {CLI_SERVE_FD, 'f', "fd", true},                        \
@@ -55,6 +57,7 @@ enum {
 	"virgl\n"                                                                                                      \
 	"                              its OpenGL; default 2d\n"                                                       \
 	"  --device=NUMBER|NAME        Vulkan device, as pvgpu devices lists them; default the best\n"                 \
+	"  --render-node=PATH          DRM device for OpenGL, such as /dev/dri/renderD128; default as EGL chooses\n"   \
 	"  --renderer-in-process       load GPU drivers into this process: one that crashes takes the VM with it\n"    \
 	"  --emulate-portability       for tests: make do with the Vulkan of a Mac\n"                                  \
 	"  --guest-vram                for tests: place mappable memory as for a GPU, which pins it\n"

@@ -47,7 +47,7 @@ static const struct cli_serve_kind kind = {
     .options = options,
     .take_option = take_option,
 #ifdef PV_HAVE_VIRGL
-    .capabilities = "{\n  \"type\": \"gpu\",\n  \"features\": [\"virgl\"]\n}",
+    .capabilities = "{\n  \"type\": \"gpu\",\n  \"features\": [\"virgl\", \"render-node\"]\n}",
 #else
     .capabilities = "{\n  \"type\": \"gpu\",\n  \"features\": []\n}",
 #endif

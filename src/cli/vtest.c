@@ -31,6 +31,7 @@ enum {
 	OPT_SOCKET_PATH = 1,
 	OPT_FD,
 	OPT_DEVICE,
+	OPT_RENDER_NODE,
 	OPT_PORTABILITY,
 	OPT_GUEST_VRAM,
 	OPT_DMA_BUF,
@@ -47,6 +48,7 @@ static const struct cli_option known_options[] = {
     {OPT_SOCKET_PATH, 's', "socket-path", true},
     {OPT_FD, 'f', "fd", true},
     {OPT_DEVICE, 'd', "device", true},
+    {OPT_RENDER_NODE, 0, "render-node", true},
     {OPT_PORTABILITY, 0, "emulate-portability", false},
     {OPT_GUEST_VRAM, 0, "guest-vram", false},
     {OPT_DMA_BUF, 0, "dma-buf", false},
@@ -79,6 +81,9 @@ static int take_option(const struct cli_command *command, struct options *option
 			return cli_usage(command, "--device: give a number or a part of a name, as pvgpu devices lists "
 						  "them");
 		options->server.device = value;
+		return CLI_OK;
+	case OPT_RENDER_NODE:
+		options->server.render_node = value;
 		return CLI_OK;
 	case OPT_PORTABILITY:
 		options->server.emulate_portability = true;
@@ -257,6 +262,8 @@ static void add_words(const struct options *options, const char *program, struct
 		      levels[options->log_level == PV_LOG_INFO ? PV_LOG_WARNING : options->log_level]);
 	if (server->device)
 		cli_words_add(words, "--device=%s", server->device);
+	if (server->render_node)
+		cli_words_add(words, "--render-node=%s", server->render_node);
 	if (server->emulate_portability)
 		cli_words_add(words, "--emulate-portability");
 	if (server->use_guest_vram)
@@ -381,6 +388,7 @@ const struct cli_command cli_vtest = {
 	    "  --renderer=LIST            venus (Vulkan), virgl (OpenGL) or both; with virgl each program has a "
 	    "process of\n"
 	    "                             its own; default venus\n"
+	    "  --render-node=PATH         DRM device for OpenGL, such as /dev/dri/renderD128; default as EGL chooses\n"
 	    "  --emulate-portability      as if the host had MoltenVK: for tests\n"
 	    "  --guest-vram               let drivers make mappable memory first, as in a virtual machine: for tests\n"
 	    "  --dma-buf                  tell drivers of dma-bufs, as in a virtual machine: for tests\n"

@@ -259,6 +259,7 @@ static enum pv_status read_params(const struct pv_device_params *from, struct cr
 	call->renderers = (struct pv_device_renderer_params){
 	    .names = params.renderers,
 	    .vulkan_device = params.vulkan_device,
+	    .render_node = params.render_node,
 	    .emulate_portability = params.emulate_portability,
 	    .use_guest_vram = params.use_guest_vram,
 	    .worker_program = params.worker_program,

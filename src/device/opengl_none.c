@@ -11,9 +11,9 @@ static enum pv_status unsupported(void)
 	return PV_ERR_UNSUPPORTED;
 }
 
-enum pv_status pv_device_opengl_create(struct pv_loop *loop, struct pv_renderer **out)
+enum pv_status pv_device_opengl_create(struct pv_loop *loop, const char *render_node, struct pv_renderer **out)
 {
-	(void)loop, (void)out;
+	(void)loop, (void)render_node, (void)out;
 	return unsupported();
 }
 

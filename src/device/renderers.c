@@ -91,7 +91,7 @@ static enum pv_status create_3d(const struct pv_device_renderer_params *params, 
 			status = PV_OK;
 	}
 	if (status == PV_OK && names.virgl) {
-		status = pv_device_opengl_create(params->loop, &children[*count]);
+		status = pv_device_opengl_create(params->loop, params->render_node, &children[*count]);
 		*count += status == PV_OK;
 	}
 	return status;

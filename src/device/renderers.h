@@ -14,7 +14,7 @@ struct pv_device_vulkan;
 struct pv_device_renderer_params {
 	struct pv_loop *loop;
 	const char *names; /* as in struct pv_device_params */
-	const char *vulkan_device;
+	const char *vulkan_device, *render_node;
 	bool emulate_portability, use_guest_vram;
 	uint64_t *window_bytes; /* PV_DEVICE_WINDOW_AUTO is replaced */
 	/* A program whose process has those that use drivers; NULL: this process. */
@@ -52,7 +52,8 @@ PV_MUST_USE enum pv_status pv_device_vulkan_create(const struct pv_device_render
 						   struct pv_renderer **out, struct pv_device_vulkan **out_vulkan,
 						   const char **out_why);
 /* opengl_*.c: the VirGL renderer. PV_ERR_UNSUPPORTED: this host or build has none. Logged. */
-PV_MUST_USE enum pv_status pv_device_opengl_create(struct pv_loop *loop, struct pv_renderer **out);
+PV_MUST_USE enum pv_status pv_device_opengl_create(struct pv_loop *loop, const char *render_node,
+						   struct pv_renderer **out);
 /* NULL is fine. */
 void pv_device_vulkan_destroy(struct pv_device_vulkan *vulkan);
 /* For people; NULL: none. Valid as long as `vulkan`. */

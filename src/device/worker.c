@@ -37,6 +37,7 @@ static enum pv_status make(void *user, const struct pv_worker_hello *hello, stru
 	    .loop = maker->loop,
 	    .names = given(hello->renderers),
 	    .vulkan_device = given(hello->vulkan_device),
+	    .render_node = given(hello->render_node),
 	    .emulate_portability = hello->emulate_portability,
 	    .use_guest_vram = hello->use_guest_vram,
 	    .window_bytes = &window_bytes,
@@ -93,6 +94,15 @@ static enum pv_log_level log_level(void)
 	return level;
 }
 
+/* Whether it fits. */
+static bool copy_given(char to[PV_WORKER_NAME_BYTES], const char *from)
+{
+	if (!from)
+		return true;
+	copy_name(to, from);
+	return strlen(from) < PV_WORKER_NAME_BYTES;
+}
+
 enum pv_status pv_device_worker_create(const struct pv_device_renderer_params *params, struct pv_renderer **out,
 				       struct pv_device_worker **out_worker)
 {
@@ -106,11 +116,10 @@ enum pv_status pv_device_worker_create(const struct pv_device_renderer_params *p
 	struct pv_device_worker *worker;
 	enum pv_status status;
 
-	if ((params->names && strlen(params->names) >= PV_WORKER_NAME_BYTES) ||
-	    (params->vulkan_device && strlen(params->vulkan_device) >= PV_WORKER_NAME_BYTES))
+	if (!copy_given(client.hello.renderers, params->names) ||
+	    !copy_given(client.hello.vulkan_device, params->vulkan_device) ||
+	    !copy_given(client.hello.render_node, params->render_node))
 		return PV_ERR_ARGUMENT;
-	copy_name(client.hello.renderers, params->names ? params->names : "");
-	copy_name(client.hello.vulkan_device, params->vulkan_device ? params->vulkan_device : "");
 	worker = calloc(1, sizeof(*worker));
 	if (!worker)
 		return PV_ERR_NO_MEMORY;

@@ -5,6 +5,8 @@
  */
 #include "virgl/library.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -13,6 +15,7 @@
 #include <EGL/egl.h>
 
 #include "base/log.h"
+#include "base/socket.h"
 
 #define MODULE "virgl"
 
@@ -89,6 +92,27 @@ static void fences_ready(void *user, uint32_t events)
 	library->polled(library->user);
 }
 
+/* ---- Render node ---- */
+
+/* The library owns it from here on, whether it can use it or not. */
+static int take_render_node(void *cookie)
+{
+	struct pv_virgl_library *library = cookie;
+	int fd = library->render_node_fd;
+
+	library->render_node_fd = -1;
+	return fd;
+}
+
+static enum pv_status open_render_node(struct pv_virgl_library *library, const char *path)
+{
+	library->render_node_fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
+	if (library->render_node_fd >= 0)
+		return PV_OK;
+	pv_log(PV_LOG_ERROR, MODULE, "the render node %s cannot be opened: %s", path, strerror(errno));
+	return PV_ERR_UNSUPPORTED;
+}
+
 /* ---- Life ---- */
 
 typedef const unsigned char *get_string(unsigned int name);
@@ -113,14 +137,15 @@ static void describe_gl(struct pv_virgl_library *library)
 	copy_string(get, 0x1F02 /* GL_VERSION */, library->gl_version, sizeof(library->gl_version));
 }
 
-enum pv_status pv_virgl_library_init(struct pv_virgl_library *library, struct pv_loop *loop)
+enum pv_status pv_virgl_library_init(struct pv_virgl_library *library, struct pv_loop *loop, const char *render_node)
 {
 	/*
 	 * External blobs: the guest could map what the host's driver mapped, if we could put that into the window.
 	 * Without this flag the library counts on it and offers GL_ARB_buffer_storage.
+	 * Surfaceless: EGL chooses, and can draw on the CPU. The library puts it before a render node that is given.
 	 */
-	const int flags = VIRGL_RENDERER_USE_EGL | VIRGL_RENDERER_USE_SURFACELESS | VIRGL_RENDERER_THREAD_SYNC |
-			  VIRGL_RENDERER_USE_EXTERNAL_BLOB;
+	const int flags = VIRGL_RENDERER_USE_EGL | VIRGL_RENDERER_THREAD_SYNC | VIRGL_RENDERER_USE_EXTERNAL_BLOB |
+			  (render_node ? 0 : VIRGL_RENDERER_USE_SURFACELESS);
 	struct pv_virgl_library *none = NULL;
 	enum pv_status status;
 	int fd;
@@ -131,11 +156,19 @@ enum pv_status pv_virgl_library_init(struct pv_virgl_library *library, struct pv
 		return PV_ERR_HOST;
 	}
 	redirect_log();
-	library->callbacks = (struct virgl_renderer_callbacks){
-	    .version = 3, .write_fence = write_fence, .write_context_fence = write_context_fence};
+	library->render_node_fd = -1;
+	status = render_node ? open_render_node(library, render_node) : PV_OK;
+	if (status != PV_OK)
+		goto out_owner;
+	library->callbacks = (struct virgl_renderer_callbacks){.version = 3,
+							       .write_fence = write_fence,
+							       .write_context_fence = write_context_fence,
+							       .get_drm_fd = take_render_node};
 	int error = virgl_renderer_init(library, flags, &library->callbacks);
+	pv_fd_close(&library->render_node_fd);
 	if (error) {
-		pv_log(PV_LOG_WARNING, MODULE, "virglrenderer cannot start (%d): has this host EGL and OpenGL?", error);
+		pv_log(PV_LOG_WARNING, MODULE, "virglrenderer cannot start (%d): has %s EGL and OpenGL?", error,
+		       render_node ? render_node : "this host");
 		status = PV_ERR_UNSUPPORTED;
 		goto out_owner;
 	}

@@ -26,12 +26,17 @@ struct pv_virgl_library {
 	void *user;
 
 	char gl_name[128], gl_version[128];
+	int render_node_fd; /* until the library takes it; -1: none */
 	struct pv_loop_fd *watch;
 	struct virgl_renderer_callbacks callbacks;
 };
 
-/* Callbacks and user are the caller's to fill in, the rest is zero. Errors as in pv_virgl_renderer_create(). */
-PV_MUST_USE enum pv_status pv_virgl_library_init(struct pv_virgl_library *library, struct pv_loop *loop);
+/*
+ * Callbacks and user are the caller's to fill in, the rest is zero. Render node and errors as in
+ * pv_virgl_renderer_create().
+ */
+PV_MUST_USE enum pv_status pv_virgl_library_init(struct pv_virgl_library *library, struct pv_loop *loop,
+						 const char *render_node);
 void pv_virgl_library_finish(struct pv_virgl_library *library);
 
 #endif

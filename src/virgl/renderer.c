@@ -713,7 +713,7 @@ static const struct pv_renderer_ops virgl_ops = {
     .attach_file = attach_file,
 };
 
-enum pv_status pv_virgl_renderer_create(struct pv_loop *loop, struct pv_renderer **out)
+enum pv_status pv_virgl_renderer_create(struct pv_loop *loop, const char *render_node, struct pv_renderer **out)
 {
 	struct pv_virgl *virgl = calloc(1, sizeof(*virgl));
 
@@ -725,7 +725,7 @@ enum pv_status pv_virgl_renderer_create(struct pv_loop *loop, struct pv_renderer
 	virgl->library.fence = flush_fence;
 	virgl->library.polled = polled;
 	virgl->library.user = virgl;
-	enum pv_status status = pv_virgl_library_init(&virgl->library, loop);
+	enum pv_status status = pv_virgl_library_init(&virgl->library, loop, render_node);
 	if (status != PV_OK) {
 		free(virgl);
 		return status;

@@ -21,9 +21,13 @@ struct pv_loop;
 /* Guest processes with OpenGL at the same time; each has GL contexts of the host's. */
 #define PV_VIRGL_MAX_CONTEXTS 256
 
-/* PV_ERR_UNSUPPORTED: this host has no OpenGL that can be used. PV_ERR_HOST: the process has one already. Both logged.
+/*
+ * `render_node`: the path of the DRM device that shall draw, such as /dev/dri/renderD128; NULL: the one that EGL
+ * chooses, the CPU where there is none. PV_ERR_UNSUPPORTED: no OpenGL that can be used. PV_ERR_HOST: the process has
+ * one already. Both logged.
  */
-PV_MUST_USE enum pv_status pv_virgl_renderer_create(struct pv_loop *loop, struct pv_renderer **out);
+PV_MUST_USE enum pv_status pv_virgl_renderer_create(struct pv_loop *loop, const char *render_node,
+						    struct pv_renderer **out);
 
 /* For people: what the host's OpenGL calls itself, and its version. Valid as long as the renderer. */
 const char *pv_virgl_renderer_gl_name(struct pv_renderer *renderer);

@@ -61,7 +61,7 @@ static int set_up(void **state)
 	last_fence = last_op = 0;
 	nr_fences = nr_ops = 0;
 	assert_int_equal(pv_loop_create(&loop), PV_OK);
-	if (pv_virgl_renderer_create(loop, &renderer) != PV_OK) {
+	if (pv_virgl_renderer_create(loop, NULL, &renderer) != PV_OK) {
 		pv_loop_destroy(loop);
 		renderer = NULL;
 		return 0;
@@ -180,7 +180,26 @@ static void there_is_one_for_the_process(void **state)
 
 	(void)state;
 	NEEDS_GL();
-	assert_int_equal(pv_virgl_renderer_create(loop, &other), PV_ERR_HOST);
+	assert_int_equal(pv_virgl_renderer_create(loop, NULL, &other), PV_ERR_HOST);
+}
+
+static void render_nodes_that_cannot_draw(void **state)
+{
+	char path[] = "/tmp/pv-no-node-XXXXXX";
+	int fd;
+
+	(void)state;
+	NEEDS_GL();
+	fd = mkstemp(path);
+	assert_true(fd >= 0);
+	close(fd);
+	pv_renderer_destroy(renderer);
+	renderer = NULL;
+	assert_int_equal(pv_virgl_renderer_create(loop, "/nonexistent", &renderer), PV_ERR_UNSUPPORTED);
+	assert_int_equal(pv_virgl_renderer_create(loop, path, &renderer), PV_ERR_UNSUPPORTED);
+	unlink(path);
+	/* They are not in the way of the next one. */
+	assert_int_equal(pv_virgl_renderer_create(loop, NULL, &renderer), PV_OK);
 }
 
 static void textures_come_back(void **state)
@@ -587,6 +606,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(sets_are_those_of_opengl, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(there_is_one_for_the_process, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(render_nodes_that_cannot_draw, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(textures_come_back, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(the_guests_memory_may_move, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(hostile_transfers, set_up, tear_down),

@@ -62,6 +62,7 @@ struct pv_worker_hello {
 	/* All end with a zero; an empty one was not given. */
 	char renderers[PV_WORKER_NAME_BYTES];
 	char vulkan_device[PV_WORKER_NAME_BYTES];
+	char render_node[PV_WORKER_NAME_BYTES];
 };
 
 struct pv_worker_window {

@@ -293,7 +293,8 @@ static enum pv_status hello(struct server *server, const struct pv_worker_hello 
 	struct pv_worker_ready ready = {0};
 	enum pv_status status;
 
-	if (server->renderer || !ends_with_zero(message->renderers) || !ends_with_zero(message->vulkan_device))
+	if (server->renderer || !ends_with_zero(message->renderers) || !ends_with_zero(message->vulkan_device) ||
+	    !ends_with_zero(message->render_node))
 		return PV_ERR_PEER;
 	status = message->version == PV_WORKER_VERSION
 		     ? server->maker->make(server->maker->user, message, &server->renderer, &ready)
