@@ -98,7 +98,8 @@ class Display:
 
     def __init__(self, size="1920x1200"):
         ends = os.pipe()
-        self.process = subprocess.Popen([*vm.CONFINED, "Xvfb", "-displayfd", str(ends[1]), "-screen", "0", f"{size}x24", "-nolisten", "tcp"],
+        self.process = subprocess.Popen([*vm.CONFINED, "Xvfb", "-displayfd", str(ends[1]), "-screen", "0", f"{size}x24", "-nolisten", "tcp",
+                                         "-noreset"],
                                         pass_fds=[ends[1]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(ends[1])
         with os.fdopen(ends[0]) as file:
@@ -561,7 +562,7 @@ More than 1 is better than the other, whatever the unit.
 
 {failures}
 ''' if failures else ''}
-More figures: [a command without a guest](benchmarks/trip.md), [2D](benchmarks/2d.md), [Venus without a guest](benchmarks/venus.md), [the same on an NVIDIA GPU](benchmarks/venus-nvidia.md).
+More figures: [a command without a guest](benchmarks/trip.md), [2D](benchmarks/2d.md), [OpenGL](benchmarks/gl.md), [OpenGL in User-Mode Linux](benchmarks/gl-uml.md), [Venus without a guest](benchmarks/venus.md), [the same on an NVIDIA GPU](benchmarks/venus-nvidia.md).
 """)
 
 
