@@ -260,6 +260,9 @@ static void end_context(struct pv_virgl *virgl, struct pv_virgl_context *context
 	while (context->fences.first)
 		append(&virgl->signalled, take_first(&context->fences));
 	free(context);
+	/* Nothing is drawn any more: one is Linux's own. Drivers leave most of what they had in malloc()'s store. */
+	if (virgl->contexts.count <= 1)
+		pv_heap_trim();
 }
 
 static void context_destroy(struct pv_renderer *renderer, uint32_t ctx_id)
