@@ -346,8 +346,8 @@ def main():
     check.step("guest images", command_step(["sh", "-ec", images], 1800))
     check.step("end-to-end tests", pytest_step(["tests/e2e"], "build/asan", 3000), ["build gcc", "build asan", "guest images"])
     # What a sanitizer build cannot tell.
-    check.step("end-to-end cost", pytest_step(["tests/e2e"], "build", 600, ["-k", "test_memory or test_idle"],
-                                              {"PVGPU_FRONT_ENDS": "gpu test"}), ["build gcc", "guest images"])
+    check.step("end-to-end cost", pytest_step(["tests/e2e"], "build", 600, ["-k", "test_memory or test_idle or come_and_go"],
+                                              {"PVGPU_FRONT_ENDS": "gpu test virgl-vfio"}), ["build gcc", "guest images"])
     seconds = time.monotonic() - begin
     (OUT / "result.json").write_text(json.dumps({
         "passed": check.total.passed, "failed": check.total.failed, "skipped": check.total.skipped,

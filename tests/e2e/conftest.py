@@ -21,14 +21,16 @@ OLDER = "venus-trixie venus-virgl-trixie venus-bookworm virgl-bookworm"
 # The front ends of modules that do not run with all that have only 2D.
 ITS_OWN = {
     "test_guest_vulkan": f"{WITH_VULKAN} {WITH_BOTH} {AS_ON_A_GPU}",
-    "test_guest_soak": f"{WITH_VULKAN} {AS_ON_A_GPU}",
+    "test_guest_soak": f"{WITH_VULKAN} {AS_ON_A_GPU} virgl virgl-vfio",
     "test_guest_opengl": WITH_OPENGL,
     "test_guest_uml": USER_MODE,
     "test_guest_desktop": f"venus venus-vfio virgl {WITH_BOTH}",
     "test_guest_worker": "venus venus-vfio virgl",
     "test_guest_releases": OLDER,
 }
-VULKAN_TESTS = ("test_vkmark_runs", "test_vkcube", "test_vkcube_in_weston", "test_ggml_multiplies")
+VULKAN_TESTS = ("test_vkmark_runs", "test_vkcube", "test_vkcube_in_weston", "test_ggml_multiplies",
+                "test_killed_processes", "test_rebinds", "test_reboots")
+VIRGL_TESTS = ("test_desktops_come_and_go",)
 RESIZING_TESTS = ("test_resize", "test_two_heads")
 
 
@@ -41,6 +43,8 @@ def pytest_generate_tests(metafunc):
         names = [name for name in names if (name in its_own.split() if its_own else name not in with_3d)]
         if metafunc.function.__name__ in VULKAN_TESTS:
             names = [name for name in names if "venus" in name]
+        if metafunc.function.__name__ in VIRGL_TESTS:
+            names = [name for name in names if "virgl" in name]
         # Only the control socket or a window can ask for another size.
         with_windows = WITH_WINDOWS.split()
         if metafunc.function.__name__ in RESIZING_TESTS:

@@ -379,14 +379,21 @@ class Session:
                 not status["memory"].get("window_used_bytes"))
 
     def complaints(self):
-        """Errors and warnings in our log. Mesa asks for virgl's resources on its way to Venus's; consoles come and go."""
+        """
+        Errors and warnings in our log. Mesa asks for virgl's resources on its way to Venus's; consoles come and go. Of
+        what was too much for the log the next line shows what it was.
+        """
         return [line for line in self.device.log.read_text(errors="replace").splitlines()
                 if re.match(r"pvgpu: (error|warning): (?!console: )", line)
-                and "does not exist" not in line and "is a texture" not in line]
+                and not re.search("does not exist|is a texture|messages like the next one were dropped", line)]
 
     def device_pids(self):
         """Our process, and the one that draws for it."""
         return procs.with_children(self.device.process.pid)
+
+    def keeps_freed_memory(self):
+        """A sanitizer does."""
+        return b"__asan_init" in self.device.program.read_bytes()
 
     def device_cpu_s(self):
         return sum(map(procs.cpu_s, self.device_pids()))
