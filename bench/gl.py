@@ -204,7 +204,7 @@ Written by `./run bench gl {result['arguments']}`. Median [lowest to highest].
 
 A row is a guest of its own, but for virpipe's and native ones: programs of the host. Where the processor is emulated (TCG) the guest's Mesa and X
 are the cost of small frames; User-Mode Linux has one of the host's processors, with a slow way into its kernel and slow page faults.
-QEMU's device draws into an SDL window on Xvfb. No display looks at ours. The guest's screen has a mode of 4100 Hz: Linux 7.3's driver
+QEMU's device draws into an SDL window on Xvfb. No display looks at ours. The guest's screen has a mode of 1000 Hz: Linux 7.3's driver
 waits for a vertical blank at each update, twice 60 frames a second would be the most that glxgears gets.
 
 ## Targets

@@ -140,13 +140,17 @@ static void fetch(const struct pv_virgl_context *context, const struct pv_virgl_
 /* Tells whether the command is dealt with; else it is the library's to judge. */
 static bool set_type(struct pv_virgl_context *context, const uint32_t *command, size_t nr_words)
 {
-	const struct pv_virgl_import *import = find(context, command[SET_TYPE_RESOURCE]);
-	struct pv_virgl_resource *resource = import ? import->resource : NULL;
+	const struct pv_virgl_import *import;
+	struct pv_virgl_resource *resource;
 	struct virgl_renderer_resource_create_args args = {
 	    .target = TARGET_2D, .bind = BIND_RENDER_TARGET | BIND_SAMPLER_VIEW, .depth = 1, .array_size = 1};
 
-	if (!resource || nr_words < SET_TYPE_WORDS)
+	if (nr_words < SET_TYPE_WORDS)
 		return false;
+	import = find(context, command[SET_TYPE_RESOURCE]);
+	if (!import)
+		return false;
+	resource = import->resource;
 	/* Once for all contexts. */
 	if (resource->width)
 		return true;
@@ -172,7 +176,8 @@ static bool set_type(struct pv_virgl_context *context, const uint32_t *command, 
 		    "context %u: blob %u (%llu bytes) stays empty: format %u, %u x %u, rows %u apart, from %u",
 		    context->id, resource->id, (unsigned long long)resource->backing_bytes, args.format, args.width,
 		    args.height, resource->stride_bytes, resource->offset_bytes);
-	pv_virgl_attach_file(resource);
+	if (!pv_virgl_attach_file(resource))
+		resource->backing_bytes = 0;
 	for (uint32_t i = 0; i < resource->virgl->contexts.capacity; i++) {
 		const struct pv_virgl_context *other = resource->virgl->contexts.slots[i].value;
 

@@ -552,6 +552,8 @@ static void hostile_types(void **state)
 	    {49 | 8 << 16, 9, PV_GPU_FORMAT_B8G8R8A8, 1 << 3, SIDE, SIDE, 0, 0, 0},
 	    {49, 9},
 	};
+	/* Of a length that the sanitizer knows. */
+	uint32_t *header = malloc(sizeof(*header));
 	/* Textures that get nothing from the blob, since it is not all there; the context lives on. */
 	static const uint32_t layouts[][2] = {
 	    {SIDE * 4 - 4, 0},
@@ -573,6 +575,12 @@ static void hostile_types(void **state)
 		assert_int_equal(submit_to(1, cases[i], sizeof(cases[i])), PV_ERR_GUEST);
 		renderer->ops->context_destroy(renderer, 1);
 	}
+	*header = 49;
+	make_copier(1);
+	assert_int_equal(renderer->ops->context_attach(renderer, 1, 1, 9), PV_OK);
+	assert_int_equal(submit_to(1, header, sizeof(*header)), PV_ERR_GUEST);
+	renderer->ops->context_destroy(renderer, 1);
+	free(header);
 	/* Not this context's. */
 	make_copier(1);
 	assert_int_equal(submit_to(1, (const uint32_t[]){SET_TYPE(9, SIDE, SIDE, BLOB_STRIDE, 0)}, 44), PV_ERR_GUEST);
