@@ -521,8 +521,8 @@ def check_targets(result):
 
 
 EXPLANATION = """Each row is a guest of its own: the same image, kernel and Mesa in the same QEMU; only the graphics device differs. glxgears and
-vkcube are not held to a refresh rate, and the guest's screen has one of
-1000 Hz, since its driver waits for the end of each. On ours OpenGL is Mesa's zink on Venus and no variable is set in the guest. QEMU's devices draw into
+vkcube are not held to a refresh rate, and the guest's screen has one of 1000 Hz, since its driver waits for the end of each. On ours no
+variable is set in the guest; with Venus alone OpenGL is Mesa's zink on it, with VirGL beside it the desktop draws with that. QEMU's devices draw into
 an SDL window on Xvfb, its Venus needs MESA_VK_WSI_DEBUG=sw for Vulkan windows and LIBGL_ALWAYS_SOFTWARE=1 for zink. Where the processor is
 emulated (TCG), guest code (Mesa's driver, X) is the cost of all small frames; the fill-bound and compute-bound frames show the renderer.
 "The host's side" is all of QEMU but its virtual CPUs, and our process, or Xvfb. Its memory is our process's, guest memory not counted;
