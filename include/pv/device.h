@@ -54,8 +54,9 @@ struct pv_device_params {
 	/* Where pv_device_destroy() writes each head's last picture as PNG, head N to "name-N.png"; NULL: nowhere. */
 	const char *PV_NULLABLE png_path;
 	/*
-	 * Who draws for the guest, names with commas: "2d", and "venus" (the host's Vulkan; needs a window). "2d" is
-	 * always there. NULL: "2d", and "venus" if there is a window and the host has a Vulkan device that can be used.
+	 * Who draws for the guest, names with commas: "2d", "venus" (the host's Vulkan; needs a window), "virgl" (the
+	 * host's OpenGL). "2d" is always there. NULL: "2d", and "venus" if there is a window and the host has a Vulkan
+	 * device that can be used.
 	 */
 	const char *PV_NULLABLE renderers;
 	/* The Vulkan device: its number in `pvgpu devices`, or a part of its name. NULL: the best one. */
