@@ -28,7 +28,7 @@ ITS_OWN = {
     "test_guest_worker": "venus venus-vfio virgl",
     "test_guest_releases": OLDER,
 }
-VULKAN_TESTS = ("test_vkmark_runs", "test_vkcube", "test_vkcube_in_weston", "test_ggml_multiplies",
+VULKAN_TESTS = ("test_vkmark_runs", "test_vkcube", "test_ggml_multiplies",
                 "test_killed_processes", "test_rebinds", "test_reboots")
 VIRGL_TESTS = ("test_desktops_come_and_go",)
 RESIZING_TESTS = ("test_resize", "test_two_heads")
