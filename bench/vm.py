@@ -81,7 +81,8 @@ SUBJECTS = [
     # What it costs that drivers are loaded into a process of their own.
     Subject("vfio-one", "ours in one process: Venus, vfio-user", "vfio", ("--renderer=2d,venus", "--renderer-in-process"), stock=False, vulkan={},
             extra=True),
-    Subject("vfio-virgl-one", "ours in one process: VirGL, vfio-user", "vfio", ("--renderer=2d,virgl", "--renderer-in-process"), extra=True),
+    Subject("vfio-virgl-one", "ours in one process: VirGL and Venus, vfio-user", "vfio", ("--renderer=2d,venus,virgl", "--renderer-in-process"),
+            vulkan={}, extra=True),
     # A CPU's Vulkan that calls itself one is refused by zink, and its swapchains need dma-bufs that the host has not.
     Subject("qemu-venus", "QEMU: Venus", "virtio-gpu-gl-pci,blob=on,hostmem=2G,venus=on", display="sdl,gl=on", gl=ZINK,
             vulkan={"MESA_VK_WSI_DEBUG": "sw"}),
@@ -473,8 +474,8 @@ def make_table(result):
 
 
 # Ours, whose, of the same kind.
-CONTESTS = [("vfio", "qemu-venus"), ("vhost", "qemu-venus"), ("vfio-virgl", "qemu-virgl"), ("vhost-virgl", "qemu-virgl"), ("vfio", "qemu-2d"), ("vfio", "native"), ("vfio", "native-zink"),
-            ("vfio", "vfio-one"), ("vfio-virgl", "vfio-virgl-one")]
+CONTESTS = [("vfio", "qemu-venus"), ("vhost", "qemu-venus"), ("vfio-virgl", "qemu-virgl"), ("vhost-virgl", "qemu-virgl"),
+            ("vfio", "qemu-2d"), ("vfio", "native"), ("vfio", "native-zink"), ("vfio", "vfio-one"), ("vfio-virgl", "vfio-virgl-one")]
 
 
 def make_ratios(result):

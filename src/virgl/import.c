@@ -85,13 +85,19 @@ enum pv_status pv_virgl_import_attach(struct pv_virgl_context *context, struct p
 
 	if (import)
 		return PV_OK;
+	if (context->nr_imports == PV_VIRGL_MAX_IMPORTS) {
+		PV_LOG_LIMITED(PV_LOG_WARNING, MODULE, "context %u has %d blobs of other renderers already",
+			       context->id, PV_VIRGL_MAX_IMPORTS);
+		return PV_ERR_NO_MEMORY;
+	}
 	import = malloc(sizeof(*import));
 	if (!import)
 		return PV_ERR_NO_MEMORY;
 	*import = (struct pv_virgl_import){.next = context->imports, .resource = resource};
 	context->imports = import;
+	context->nr_imports++;
 	/* Another context has said already what it is. */
-	if (resource->width)
+	if (pv_virgl_is_typed(resource))
 		attach_texture(context, resource);
 	return PV_OK;
 }
@@ -104,7 +110,8 @@ void pv_virgl_import_detach(struct pv_virgl_context *context, uint32_t resource_
 		if (import->resource->id != resource_id)
 			continue;
 		*link = import->next;
-		if (import->resource->width)
+		context->nr_imports--;
+		if (pv_virgl_is_typed(import->resource))
 			virgl_renderer_ctx_detach_resource((int)context->id, (int)resource_id);
 		free(import);
 		return;
@@ -152,7 +159,7 @@ static bool set_type(struct pv_virgl_context *context, const uint32_t *command, 
 		return false;
 	resource = import->resource;
 	/* Once for all contexts. */
-	if (resource->width)
+	if (pv_virgl_is_typed(resource))
 		return true;
 	args.handle = resource->id;
 	args.format = command[SET_TYPE_FORMAT];
@@ -188,20 +195,12 @@ static bool set_type(struct pv_virgl_context *context, const uint32_t *command, 
 	return true;
 }
 
-static int execute(const struct pv_virgl_context *context, const uint32_t *commands, size_t nr_words)
-{
-	if (nr_words == 0)
-		return 0;
-	/* The library does not write to it, whatever its type says. */
-	return virgl_renderer_submit_cmd((void *)(uintptr_t)commands, (int)context->id, (int)nr_words);
-}
-
 int pv_virgl_import_submit(struct pv_virgl_context *context, const uint32_t *commands, size_t nr_words)
 {
 	size_t start = 0;
 
 	for (const struct pv_virgl_import *import = context->imports; import; import = import->next)
-		if (import->resource->width)
+		if (pv_virgl_is_typed(import->resource))
 			fetch(context, import->resource);
 	for (size_t at = 0, len; at < nr_words; at += len) {
 		int error;
@@ -211,10 +210,10 @@ int pv_virgl_import_submit(struct pv_virgl_context *context, const uint32_t *com
 			break; /* the library says so */
 		if (command_of(commands[at]) != CMD_PIPE_RESOURCE_SET_TYPE)
 			continue;
-		error = execute(context, commands + start, at - start);
+		error = at > start ? pv_virgl_execute(context, commands + start, at - start) : 0;
 		if (error)
 			return error;
 		start = set_type(context, commands + at, len) ? at + len : at;
 	}
-	return execute(context, commands + start, nr_words - start);
+	return nr_words > start ? pv_virgl_execute(context, commands + start, nr_words - start) : 0;
 }

@@ -12,7 +12,10 @@
 
 #include "virgl/virgl.h"
 
-/* A context has an import; twice is harmless. */
+/* Each is looked at with every command buffer: four pictures of each of 256 windows. */
+#define PV_VIRGL_MAX_IMPORTS 1024
+
+/* A context has an import; twice is harmless. PV_ERR_NO_MEMORY: it has PV_VIRGL_MAX_IMPORTS (logged), or no memory. */
 PV_MUST_USE enum pv_status pv_virgl_import_attach(struct pv_virgl_context *context, struct pv_virgl_resource *resource);
 void pv_virgl_import_detach(struct pv_virgl_context *context, uint32_t resource_id);
 /* The context goes. */

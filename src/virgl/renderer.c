@@ -304,6 +304,12 @@ static void context_detach(struct pv_renderer *renderer, uint32_t ctx_id, uint32
 		pv_virgl_import_detach(context, resource_id);
 }
 
+int pv_virgl_execute(const struct pv_virgl_context *context, const uint32_t *commands, size_t nr_words)
+{
+	/* The library does not write to it, whatever its type says. */
+	return virgl_renderer_submit_cmd((void *)(uintptr_t)commands, (int)context->id, (int)nr_words);
+}
+
 static enum pv_status submit(struct pv_renderer *renderer, uint64_t op_id, uint32_t ctx_id, const void *commands,
 			     size_t len_bytes)
 {
@@ -317,11 +323,8 @@ static enum pv_status submit(struct pv_renderer *renderer, uint64_t op_id, uint3
 		return PV_OK;
 	/* Also on failure: what came before the bad command was carried out. */
 	context->busy = true;
-	if (context->imports)
-		error = pv_virgl_import_submit(context, commands, len_bytes / 4);
-	else
-		/* The library does not write to it, whatever its type says. */
-		error = virgl_renderer_submit_cmd((void *)(uintptr_t)commands, (int)ctx_id, (int)(len_bytes / 4));
+	error = context->imports ? pv_virgl_import_submit(context, commands, len_bytes / 4)
+				 : pv_virgl_execute(context, commands, len_bytes / 4);
 	if (error == 0)
 		return PV_OK;
 	if (!context->lost)
@@ -395,12 +398,6 @@ static enum pv_status attach_iov(struct pv_virgl_resource *resource)
 	return PV_OK;
 }
 
-/* A blob of another renderer of which the library does not know yet. */
-static bool is_untyped(const struct pv_virgl_resource *resource)
-{
-	return resource->is_import && resource->width == 0;
-}
-
 static void detach_backing(struct pv_renderer *renderer, uint32_t resource_id)
 {
 	struct pv_virgl_resource *resource = pv_id_map_get(&pv_virgl_of(renderer)->resources, resource_id);
@@ -413,7 +410,7 @@ static void detach_backing(struct pv_renderer *renderer, uint32_t resource_id)
 	resource->nr_spans = 0;
 	resource->backing_bytes = 0;
 	if (resource->file.iov_base) {
-		if (!is_untyped(resource))
+		if (pv_virgl_is_typed(resource))
 			virgl_renderer_resource_detach_iov((int)resource_id, NULL, NULL);
 		pv_pages_unmap_file(resource->file.iov_base, resource->file.iov_len);
 		resource->file = (struct iovec){0};
@@ -463,7 +460,7 @@ static enum pv_status attach_file(struct pv_renderer *renderer, uint64_t op_id, 
 		return status;
 	resource->file = (struct iovec){.iov_base = bytes, .iov_len = size_bytes};
 	resource->backing_bytes = size_bytes;
-	if (is_untyped(resource) || pv_virgl_attach_file(resource))
+	if (!pv_virgl_is_typed(resource) || pv_virgl_attach_file(resource))
 		return PV_OK;
 	pv_pages_unmap_file(bytes, size_bytes);
 	resource->file = (struct iovec){0};
@@ -578,7 +575,7 @@ static void resource_destroy(struct pv_renderer *renderer, uint32_t resource_id)
 				pv_virgl_import_detach(virgl->contexts.slots[i].value, resource_id);
 	pv_virgl_drop_frame(resource);
 	detach_backing(renderer, resource_id);
-	if (!is_untyped(resource))
+	if (pv_virgl_is_typed(resource))
 		virgl_renderer_resource_unref(resource_id);
 	(void)pv_id_map_remove(&virgl->resources, resource_id);
 	free(resource);

@@ -14,6 +14,7 @@
 #include "base/loop.h"
 #include "base/socket.h"
 #include "gpu/protocol.h"
+#include "virgl/import.h"
 
 #define SIDE      64u
 #define BYTES     (SIDE * SIDE * 4)
@@ -542,6 +543,24 @@ static void foreign_blobs_are_textures(void **state)
 	renderer->ops->context_destroy(renderer, 3);
 }
 
+static void foreign_blobs_are_limited(void **state)
+{
+	struct pv_resource_info info = {.kind = PV_RESOURCE_FOREIGN_BLOB, .size_bytes = BLOB_BYTES};
+
+	(void)state;
+	NEEDS_GL();
+	assert_int_equal(renderer->ops->context_create(renderer, 1, 1, PV_VIRGL2_CAPSET_ID, "x"), PV_OK);
+	for (info.id = 1; info.id <= PV_VIRGL_MAX_IMPORTS + 1; info.id++)
+		assert_int_equal(renderer->ops->resource_create(renderer, 1, &info), PV_OK);
+	for (uint32_t id = 1; id <= PV_VIRGL_MAX_IMPORTS; id++)
+		assert_int_equal(renderer->ops->context_attach(renderer, 1, 1, id), PV_OK);
+	assert_int_equal(renderer->ops->context_attach(renderer, 1, 1, PV_VIRGL_MAX_IMPORTS + 1), PV_ERR_NO_MEMORY);
+	assert_int_equal(renderer->ops->context_attach(renderer, 1, 1, PV_VIRGL_MAX_IMPORTS), PV_OK);
+	/* One that goes makes room. */
+	renderer->ops->context_detach(renderer, 1, 7);
+	assert_int_equal(renderer->ops->context_attach(renderer, 1, 1, PV_VIRGL_MAX_IMPORTS + 1), PV_OK);
+}
+
 static void hostile_types(void **state)
 {
 	static const uint32_t cases[][11] = {
@@ -623,6 +642,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(the_end_of_a_context_costs_no_other_its_fence, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(bad_commands_lose_their_context, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(foreign_blobs_are_textures, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(foreign_blobs_are_limited, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(hostile_types, set_up, tear_down),
 	};
 

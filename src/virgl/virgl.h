@@ -23,7 +23,9 @@ struct pv_virgl_context {
 	bool busy; /* has commands that no fence follows */
 	bool lost; /* a command of it was refused */
 	struct pv_virgl_fences fences;
-	struct pv_virgl_import *imports; /* blobs of other renderers that it has */
+	/* Blobs of other renderers that it has. */
+	struct pv_virgl_import *imports;
+	uint32_t nr_imports;
 };
 
 struct pv_virgl_resource {
@@ -66,6 +68,12 @@ struct pv_virgl {
 	uint32_t next_flush_id, done_flush_id;
 };
 
+/* Whether the library knows of it. */
+static inline bool pv_virgl_is_typed(const struct pv_virgl_resource *resource)
+{
+	return !resource->is_import || resource->width != 0;
+}
+
 static inline struct pv_virgl *pv_virgl_of(struct pv_renderer *renderer)
 {
 	return PV_CONTAINER_OF(renderer, struct pv_virgl, base);
@@ -73,6 +81,8 @@ static inline struct pv_virgl *pv_virgl_of(struct pv_renderer *renderer)
 
 /* renderer.c: the library gets what the resource has in the place of a guest backing. */
 bool pv_virgl_attach_file(struct pv_virgl_resource *resource);
+/* renderer.c: returns the library's error, 0: none. */
+int pv_virgl_execute(const struct pv_virgl_context *context, const uint32_t *commands, size_t nr_words);
 
 /* virglrenderer and virtio-gpu have the same numbers, but for those with sRGB colours, shown as they are; 0: none. */
 uint32_t pv_virgl_shown_format(uint32_t format);
