@@ -44,7 +44,12 @@ struct pv_device_params {
 	uint32_t nr_outputs;  /* 0: 1; at most PV_DEVICE_MAX_OUTPUTS */
 	/* nr_outputs of them; NULL: all on, 1280x800 each, side by side. */
 	const struct pv_device_output *PV_NULLABLE outputs;
-	/* Host memory for the guest's 2D pictures, in bytes; beyond it the guest is told "out of memory". 0: 512 MiB */
+	/*
+	 * Host memory for the guest's pictures and OpenGL textures, in bytes; beyond it the guest is told "out of
+	 * memory". 0: 512 MiB, with OpenGL half of this host's memory if that is more. As much again is the most that
+	 * its GL contexts and shaders are thought to take, and that its Vulkan programs have of device memory that is
+	 * the host's; 0: what the Vulkan driver has to give.
+	 */
 	uint64_t max_host_bytes;
 	/*
 	 * Virtio shared memory region 1, in bytes: 0 = none, PV_DEVICE_WINDOW_AUTO, or a multiple of 2 MiB. Costs

@@ -11,11 +11,14 @@ struct pv_condition;
 struct pv_mutex;
 
 /*
- * A thread with a stack that a shader compiler can live with, no signals but those of its
- * own faults. `name` is for people; 15 bytes of it
- * are shown. PV_ERR_NO_MEMORY: the system has no more threads. Any thread; to be joined with pthread_join().
+ * A thread with a stack that a shader compiler can live with, no signals but those of its own faults. `name` is for
+ * people; 15 bytes of it are shown. PV_ERR_NO_MEMORY: the system has no more threads. Any thread; to be joined with
+ * pthread_join().
  */
 PV_MUST_USE enum pv_status pv_thread_create(const char *name, void *(*run)(void *user), void *user, pthread_t *out);
+
+/* Where the system can show it; pv_thread_create() does it. */
+void pv_thread_show_name(pthread_t thread, const char *name);
 
 /* The calling thread's; best effort, as far as the process may. */
 void pv_thread_set_nice(int nice);

@@ -205,8 +205,6 @@ static int check(const struct cli_command *command, const struct run_options *op
 		return cli_usage(command, "--initrd needs --kernel");
 	if (options->ssh_port && options->no_network)
 		return cli_usage(command, "--ssh needs the network");
-	if (options->transport == RUN_VHOST_USER_GPU && options->renderers && strstr(options->renderers, "venus"))
-		return cli_usage(command, "--transport=vhost-user-gpu: QEMU lets no Vulkan through there");
 	return CLI_OK;
 }
 
@@ -374,7 +372,9 @@ static bool choose_renderers(struct run_plan *plan)
 	if (plan->renderers) {
 		if (has_window || !strstr(plan->renderers, "venus"))
 			return true;
-		cli_error("use QEMU 11.1 or newer", "--renderer=%s: this QEMU lets no Vulkan through", plan->renderers);
+		cli_error(plan->options->transport < 0 ? "use QEMU 11.1 or newer" : "leave --transport out",
+			  "--renderer=%s: no Vulkan gets through %s", plan->renderers,
+			  run_transport_devices[plan->transport]);
 		return false;
 	}
 	ask_host(plan->program, &vulkan, &opengl);

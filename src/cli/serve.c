@@ -26,20 +26,14 @@
 #define DEFAULT_PNG_PATH "pvgpu.png"
 
 struct options {
-	const char *socket_path;
-	int fd; /* -1: none */
+	struct cli_server_options server;
 	bool print_capabilities, keep_listening;
 	uint64_t nr_outputs; /* 0: as many as sizes */
 	uint32_t nr_sizes;
 	struct pv_device_output outputs[PV_DEVICE_MAX_OUTPUTS];
 	const char *png_path;
-	const char *renderers, *vulkan_device, *render_node;
-	bool emulate_portability, use_guest_vram, in_process;
+	bool in_process;
 	uint64_t window_bytes, max_host_bytes;
-	const char *control; /* NULL: by name */
-	const char *name;
-	char pid_name[32];
-	enum pv_log_level log_level;
 };
 
 /* ---- The command line ---- */
@@ -83,17 +77,7 @@ static bool parse_display(struct options *options, const char *text)
 static int take_option(const struct cli_command *command, const struct cli_serve_kind *kind, struct options *options,
 		       int id, const char *value)
 {
-	uint64_t number;
-
 	switch (id) {
-	case CLI_SERVE_SOCKET_PATH:
-		options->socket_path = value;
-		return cli_check_socket_path(command, "--socket-path", value);
-	case CLI_SERVE_FD:
-		if (!cli_parse_number(value, INT32_MAX, &number))
-			return cli_usage(command, "--fd=%s: give the number of an open socket", value);
-		options->fd = (int)number;
-		return CLI_OK;
 	case CLI_SERVE_CAPABILITIES:
 		options->print_capabilities = true;
 		return CLI_OK;
@@ -113,24 +97,9 @@ static int take_option(const struct cli_command *command, const struct cli_serve
 		if (!parse_display(options, value))
 			return cli_usage(command, "--display=%s: there are none, png and png=PATH", value);
 		return CLI_OK;
-	case CLI_SERVE_RENDERER:
-		options->renderers = value;
-		return CLI_OK;
 	case CLI_SERVE_VIRGL:
-		if (!options->renderers)
-			options->renderers = "2d,virgl";
-		return CLI_OK;
-	case CLI_SERVE_DEVICE:
-		options->vulkan_device = value;
-		return CLI_OK;
-	case CLI_SERVE_RENDER_NODE:
-		options->render_node = value;
-		return CLI_OK;
-	case CLI_SERVE_EMULATE_PORTABILITY:
-		options->emulate_portability = true;
-		return CLI_OK;
-	case CLI_SERVE_GUEST_VRAM:
-		options->use_guest_vram = true;
+		if (!options->server.renderers)
+			options->server.renderers = "2d,virgl";
 		return CLI_OK;
 	case CLI_SERVE_IN_PROCESS:
 		options->in_process = true;
@@ -149,27 +118,11 @@ static int take_option(const struct cli_command *command, const struct cli_serve
 			return cli_usage(command, "--max-host-memory=%s: give a number of bytes, such as 512M or 2G",
 					 value);
 		return CLI_OK;
-	case CLI_SERVE_CONTROL:
-		if (value[0] == '\0')
-			return cli_usage(command, "--control: give the control socket's path, or none");
-		options->control = value;
-		return CLI_OK;
-	case CLI_SERVE_NAME:
-		if (!cli_is_name(value))
-			return cli_usage(command,
-					 "--name=%s: names have up to 64 letters, digits, dots, dashes and underscores",
-					 value);
-		options->name = value;
-		return CLI_OK;
 	case CLI_SERVE_KEEP_LISTENING:
 		options->keep_listening = true;
 		return CLI_OK;
-	case CLI_SERVE_LOG_LEVEL:
-		if (!cli_parse_log_level(value, &options->log_level))
-			return cli_usage(command, "--log-level=%s: there are error, warning, info and debug", value);
-		return CLI_OK;
 	default:
-		return kind->take_option ? kind->take_option(id, value) : CLI_USAGE;
+		return cli_server_take_option(command, &options->server, id, value);
 	}
 }
 
@@ -215,10 +168,9 @@ static int parse(const struct cli_command *command, const struct cli_serve_kind 
 		puts(kind->capabilities);
 		return CLI_OK;
 	}
-	if (options->socket_path && options->fd >= 0)
-		return cli_usage(command, "give either --socket-path or --fd, not both");
+	code = cli_server_check_options(command, &options->server);
 	complete_outputs(options);
-	return -1;
+	return code == CLI_OK ? -1 : code;
 }
 
 /* ---- Signals ---- */
@@ -288,7 +240,7 @@ static int inherit(struct source *source, int fd, const char *origin)
 }
 
 static int open_source(const struct cli_command *command, const struct cli_serve_kind *kind,
-		       const struct options *options, struct source *source)
+		       const struct cli_server_options *options, struct source *source)
 {
 	unsigned long activated;
 	int32_t fd;
@@ -335,50 +287,20 @@ struct service {
 	struct source source;
 	struct pv_device *device;
 	struct pv_control_server *control;
-	char *control_path;
 	void *server; /* of the kind; NULL: none */
 };
 
-static void info(const struct options *options, const char *what, const char *which)
+static bool create_control(void *user, const char *path)
 {
-	if (options->log_level >= PV_LOG_INFO)
-		fprintf(stderr, "pvgpu: info: %s%s\n", what, which);
-}
+	struct service *service = user;
 
-static int start_control(struct service *service)
-{
-	const struct options *options = service->options;
-	struct pv_control_server *control;
-
-	if (options->control && strcmp(options->control, "none") == 0)
-		return CLI_OK;
-	if (options->control) {
-		int code = cli_check_directory(options->control, "--control");
-
-		if (code != CLI_OK)
-			return code;
-		service->control_path = strdup(options->control);
-	} else {
-		service->control_path = cli_control_path(options->name ? options->name : options->pid_name, true);
-	}
-	if (service->control_path &&
-	    pv_control_server_create(service->device, service->control_path, &control) == PV_OK) {
-		service->control = control;
-		return CLI_OK;
-	}
-	if (options->control || options->name) {
-		cli_error("choose another one with --control or --name, or --control=none",
-			  "the control socket cannot be made");
-		return CLI_FAILED;
-	}
-	/* Nobody asked for it. */
-	info(options, "goes on without a control socket: no status and no screenshots", "");
-	return CLI_OK;
+	return pv_control_server_create(service->device, path, &service->control) == PV_OK;
 }
 
 static int start_device(struct service *service)
 {
 	const struct options *options = service->options;
+	const struct cli_server_options *server = &options->server;
 	struct pv_device_params params = {
 	    .struct_size = sizeof(params),
 	    .nr_outputs = (uint32_t)options->nr_outputs,
@@ -386,11 +308,11 @@ static int start_device(struct service *service)
 	    .max_host_bytes = options->max_host_bytes,
 	    .window_bytes = options->window_bytes,
 	    .png_path = options->png_path,
-	    .renderers = options->renderers ? options->renderers : "2d",
-	    .vulkan_device = options->vulkan_device,
-	    .render_node = options->render_node,
-	    .emulate_portability = options->emulate_portability,
-	    .use_guest_vram = options->use_guest_vram,
+	    .renderers = server->renderers ? server->renderers : "2d",
+	    .vulkan_device = server->device,
+	    .render_node = server->render_node,
+	    .emulate_portability = server->emulate_portability,
+	    .use_guest_vram = server->guest_vram,
 	};
 	char *program = options->in_process ? NULL : cli_worker_program();
 	enum pv_status status;
@@ -464,26 +386,27 @@ static int run(struct service *service)
 
 static int start(const struct cli_command *command, struct service *service)
 {
-	const struct options *options = service->options;
+	const struct cli_server_options *server = &service->options->server;
+	const char *png_path = service->options->png_path;
 	int code = CLI_OK, fd;
 
-	if (options->png_path)
-		code = cli_check_directory(options->png_path, "--display=png");
+	if (png_path)
+		code = cli_check_directory(png_path, "--display=png");
 	if (code == CLI_OK)
-		code = open_source(command, service->kind, options, &service->source);
+		code = open_source(command, service->kind, server, &service->source);
 	if (code == CLI_OK)
 		code = start_device(service);
 	if (code == CLI_OK)
-		code = start_control(service);
+		code = cli_server_start_control(server, create_control, service, "no status and no screenshots");
 	if (code != CLI_OK)
 		return code;
 	if (service->source.connected_fd >= 0) {
 		fd = service->source.connected_fd;
 		service->source.connected_fd = -1;
-		info(options, "serving the connected socket", "");
+		cli_server_info(server, "serving the connected socket", "");
 		return serve(service, fd) ? CLI_OK : CLI_FAILED;
 	}
-	info(options, "listening on ", options->socket_path ? options->socket_path : "the inherited socket");
+	cli_server_info(server, "listening on ", server->socket_path ? server->socket_path : "the inherited socket");
 	return CLI_OK;
 }
 
@@ -496,22 +419,21 @@ static void stop(struct service *service)
 		service->kind->destroy(service->server);
 	pv_control_server_destroy(service->control);
 	pv_device_destroy(service->device);
-	free(service->control_path);
 }
 
 int cli_serve(const struct cli_command *command, const struct cli_serve_kind *kind, int argc, char **argv)
 {
-	struct options options = {.fd = -1, .window_bytes = PV_DEVICE_WINDOW_AUTO, .log_level = PV_LOG_INFO};
+	struct options options = {.window_bytes = PV_DEVICE_WINDOW_AUTO};
 	struct service service = {.kind = kind, .options = &options, .source = {.listen_fd = -1, .connected_fd = -1}};
 	int code;
 
+	cli_server_options_init(&options.server);
 	code = parse(command, kind, argc, argv, &options);
 	if (code >= 0)
 		return code;
-	snprintf(options.pid_name, sizeof(options.pid_name), "%ld", (long)getpid());
-	pv_log_set_level(options.log_level);
+	pv_log_set_level(options.server.log_level);
 	cli_raise_descriptor_limit();
-	if (options.in_process && options.renderers && strstr(options.renderers, "venus")) {
+	if (options.in_process && options.server.renderers && strstr(options.server.renderers, "venus")) {
 		cli_not_our_own_guest();
 		cli_keep_heap();
 	}

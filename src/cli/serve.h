@@ -3,45 +3,29 @@
 #ifndef PV_CLI_SERVE_H
 #define PV_CLI_SERVE_H
 
-#include "cli/cli.h"
+#include "cli/server_options.h"
 #include "pv/device.h"
 
 enum {
-	CLI_SERVE_SOCKET_PATH = 1,
-	CLI_SERVE_FD,
-	CLI_SERVE_CAPABILITIES,
+	CLI_SERVE_CAPABILITIES = CLI_SERVER_OWN,
 	CLI_SERVE_OUTPUTS,
 	CLI_SERVE_SIZE,
 	CLI_SERVE_DISPLAY,
-	CLI_SERVE_RENDERER,
-	CLI_SERVE_DEVICE,
-	CLI_SERVE_RENDER_NODE,
-	CLI_SERVE_EMULATE_PORTABILITY,
-	CLI_SERVE_GUEST_VRAM,
 	CLI_SERVE_IN_PROCESS,
 	CLI_SERVE_WINDOW,
 	CLI_SERVE_MAX_HOST_MEMORY,
-	CLI_SERVE_CONTROL,
-	CLI_SERVE_NAME,
 	CLI_SERVE_KEEP_LISTENING,
-	CLI_SERVE_LOG_LEVEL,
 	CLI_SERVE_VIRGL, /* as of QEMU's own back end */
-	CLI_SERVE_OWN,   /* the first of a command's own */
 };
 
 /* For the table of a command. */
 #define CLI_SERVE_OPTIONS                                                                                              \
-	{CLI_SERVE_RENDERER, 0, "renderer", true}, {CLI_SERVE_DEVICE, 0, "device", true},                              \
-	    {CLI_SERVE_RENDER_NODE, 0, "render-node", true},                                                           \
-	    {CLI_SERVE_EMULATE_PORTABILITY, 0, "emulate-portability", false},                                          \
-	    {CLI_SERVE_IN_PROCESS, 0, "renderer-in-process", false}, {CLI_SERVE_GUEST_VRAM, 0, "guest-vram", false},   \
-	    {CLI_SERVE_SOCKET_PATH, 's', "socket-path", true}, {CLI_SERVE_FD, 'f', "fd", true},                        \
+	CLI_SERVER_OPTIONS, {CLI_SERVE_IN_PROCESS, 0, "renderer-in-process", false},                                   \
 	    {CLI_SERVE_OUTPUTS, 0, "outputs", true}, {CLI_SERVE_SIZE, 0, "size", true},                                \
 	    {CLI_SERVE_DISPLAY, 0, "display", true}, {CLI_SERVE_WINDOW, 0, "window", true},                            \
-	    {CLI_SERVE_MAX_HOST_MEMORY, 0, "max-host-memory", true}, {CLI_SERVE_CONTROL, 0, "control", true},          \
-	    {CLI_SERVE_NAME, 0, "name", true}, {CLI_SERVE_KEEP_LISTENING, 0, "keep-listening", false},                 \
+	    {CLI_SERVE_MAX_HOST_MEMORY, 0, "max-host-memory", true},                                                   \
 	{                                                                                                              \
-		CLI_SERVE_LOG_LEVEL, 0, "log-level", true                                                              \
+		CLI_SERVE_KEEP_LISTENING, 0, "keep-listening", false                                                   \
 	}
 
 /* For its help: before and after what it says of --window. */
@@ -62,7 +46,8 @@ enum {
 	"  --emulate-portability       for tests: make do with the Vulkan of a Mac\n"                                  \
 	"  --guest-vram                for tests: place mappable memory as for a GPU, which pins it\n"
 #define CLI_SERVE_CONTROL_HELP                                                                                         \
-	"  --max-host-memory=SIZE      for the guest's pictures; default 512M\n"                                       \
+	"  --max-host-memory=SIZE      for the guest's pictures and OpenGL textures, and for its Vulkan memory;\n"     \
+	"                              default 512M, with virgl half of this host's; for Vulkan what its driver has\n" \
 	"  --control=PATH|none         control socket for pvgpu status and others; default by name\n"                  \
 	"  --name=NAME                 name of this device for them; default the process id\n"                         \
 	"  --keep-listening            serve the next VMM when one has left\n"                                         \
@@ -71,8 +56,6 @@ enum {
 /* What differs between them. */
 struct cli_serve_kind {
 	const struct cli_option *options;
-	/* One of its own: an exit code that ends the command, or CLI_OK. NULL: it has none. */
-	int (*take_option)(int id, const char *value);
 	const char *capabilities; /* with CLI_SERVE_CAPABILITIES */
 	bool window_is_bar;       /* so its size is a power of two */
 

@@ -3,27 +3,13 @@
 
 #include "cli/serve.h"
 
-enum { OPT_RENDER_NODE = CLI_SERVE_OWN };
-
 /* Letters: those of QEMU's own back end. */
 static const struct cli_option options[] = {
     CLI_SERVE_OPTIONS,
     {CLI_SERVE_CAPABILITIES, 'c', "print-capabilities", false},
-    {OPT_RENDER_NODE, 'r', "render-node", true},
     {CLI_SERVE_VIRGL, 'v', "virgl", false},
     {0},
 };
-
-static int take_option(int id, const char *value)
-{
-	switch (id) {
-	case OPT_RENDER_NODE:
-		cli_error("leave --render-node out", "--render-node=%s: this build draws without a GPU", value);
-		return CLI_FAILED;
-	default:
-		return CLI_USAGE;
-	}
-}
 
 static enum pv_status create(struct pv_device *device, int take_fd, void (*closed)(void *user, enum pv_status status),
 			     void **out)
@@ -45,7 +31,6 @@ static void destroy(void *server)
 
 static const struct cli_serve_kind kind = {
     .options = options,
-    .take_option = take_option,
 #ifdef PV_HAVE_VIRGL
     .capabilities = "{\n  \"type\": \"gpu\",\n  \"features\": [\"virgl\", \"render-node\"]\n}",
 #else

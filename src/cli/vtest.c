@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "cli/child.h"
-#include "cli/cli.h"
 #include "cli/heap.h"
+#include "cli/server_options.h"
 #include "cli/socket.h"
 #include "cli/vtest_apart.h"
 #include "pv/control.h"
@@ -17,47 +17,23 @@
 #include "pv/vtest.h"
 
 struct options {
-	const char *socket_path; /* NULL: the default, unless fd */
-	int fd;                  /* -1: none */
-	int client_fd;           /* of the only client; -1: there may be others */
-	const char *control;     /* NULL: by name */
-	const char *name;
-	char pid_name[32];
-	enum pv_log_level log_level;
-	struct pv_vtest_server_params server;
+	struct cli_server_options server;
+	int client_fd; /* of the only client; -1: there may be others */
+	struct pv_vtest_server_params params;
 };
 
 enum {
-	OPT_SOCKET_PATH = 1,
-	OPT_FD,
-	OPT_DEVICE,
-	OPT_RENDER_NODE,
-	OPT_PORTABILITY,
-	OPT_GUEST_VRAM,
-	OPT_DMA_BUF,
+	OPT_DMA_BUF = CLI_SERVER_OWN,
 	OPT_MAX_CLIENTS,
-	OPT_RENDERER,
 	OPT_CLIENT,
 	OPT_MAX_CLIENT_MEMORY,
-	OPT_CONTROL,
-	OPT_NAME,
-	OPT_LOG_LEVEL,
 };
 
 static const struct cli_option known_options[] = {
-    {OPT_SOCKET_PATH, 's', "socket-path", true},
-    {OPT_FD, 'f', "fd", true},
-    {OPT_DEVICE, 'd', "device", true},
-    {OPT_RENDER_NODE, 0, "render-node", true},
-    {OPT_PORTABILITY, 0, "emulate-portability", false},
-    {OPT_GUEST_VRAM, 0, "guest-vram", false},
+    CLI_SERVER_OPTIONS,
     {OPT_DMA_BUF, 0, "dma-buf", false},
     {OPT_MAX_CLIENTS, 0, "max-clients", true},
     {OPT_MAX_CLIENT_MEMORY, 0, "max-client-memory", true},
-    {OPT_CONTROL, 0, "control", true},
-    {OPT_NAME, 0, "name", true},
-    {OPT_LOG_LEVEL, 0, "log-level", true},
-    {OPT_RENDERER, 0, "renderer", true},
     {OPT_CLIENT, 0, "client", true},
     {0},
 };
@@ -68,66 +44,26 @@ static int take_option(const struct cli_command *command, struct options *option
 	uint64_t number;
 
 	switch (id) {
-	case OPT_SOCKET_PATH:
-		options->socket_path = value;
-		return cli_check_socket_path(command, "--socket-path", value);
-	case OPT_FD:
-		if (!cli_parse_number(value, INT32_MAX, &number))
-			return cli_usage(command, "--fd=%s: give the number of an open, listening socket", value);
-		options->fd = (int)number;
-		return CLI_OK;
-	case OPT_DEVICE:
-		if (value[0] == '\0')
-			return cli_usage(command, "--device: give a number or a part of a name, as pvgpu devices lists "
-						  "them");
-		options->server.device = value;
-		return CLI_OK;
-	case OPT_RENDER_NODE:
-		options->server.render_node = value;
-		return CLI_OK;
-	case OPT_PORTABILITY:
-		options->server.emulate_portability = true;
-		return CLI_OK;
-	case OPT_RENDERER:
-		options->server.renderers = value;
-		return CLI_OK;
 	case OPT_CLIENT:
 		if (!cli_parse_number(value, INT32_MAX, &number))
 			return cli_usage(command, "--client=%s: give the number of a connected socket", value);
 		options->client_fd = (int)number;
 		return CLI_OK;
-	case OPT_GUEST_VRAM:
-		options->server.use_guest_vram = true;
-		return CLI_OK;
 	case OPT_DMA_BUF:
-		options->server.show_dma_buf = true;
+		options->params.show_dma_buf = true;
 		return CLI_OK;
 	case OPT_MAX_CLIENTS:
 		if (!cli_parse_number(value, 1000, &number) || number == 0)
 			return cli_usage(command, "--max-clients=%s: 1 to 1000 can be served at once", value);
-		options->server.max_clients = (uint32_t)number;
+		options->params.max_clients = (uint32_t)number;
 		return CLI_OK;
 	case OPT_MAX_CLIENT_MEMORY:
-		if (!cli_parse_bytes(value, &options->server.max_client_bytes) || options->server.max_client_bytes == 0)
+		if (!cli_parse_bytes(value, &options->params.max_client_bytes) || options->params.max_client_bytes == 0)
 			return cli_usage(command, "--max-client-memory=%s: give a number of bytes, such as 512M or 8G",
 					 value);
 		return CLI_OK;
-	case OPT_CONTROL:
-		if (value[0] == '\0')
-			return cli_usage(command, "--control: give the control socket's path, or none");
-		options->control = value;
-		return CLI_OK;
-	case OPT_NAME:
-		if (!cli_is_name(value))
-			return cli_usage(command,
-					 "--name=%s: names have up to 64 letters, digits, dots, dashes and underscores",
-					 value);
-		options->name = value;
-		return CLI_OK;
 	default:
-		if (!cli_parse_log_level(value, &options->log_level))
-			return cli_usage(command, "--log-level=%s: there are error, warning, info and debug", value);
-		return CLI_OK;
+		return cli_server_take_option(command, &options->server, id, value);
 	}
 }
 
@@ -146,39 +82,40 @@ static int parse(const struct cli_command *command, int argc, char **argv, struc
 		if (code != CLI_OK)
 			return code;
 	}
-	if (options->socket_path && options->fd >= 0)
-		return cli_usage(command, "give either --socket-path or --fd, not both");
+	code = cli_server_check_options(command, &options->server);
+	if (code != CLI_OK)
+		return code;
+	options->params.device = options->server.device;
+	options->params.render_node = options->server.render_node;
+	options->params.renderers = options->server.renderers;
+	options->params.emulate_portability = options->server.emulate_portability;
+	options->params.use_guest_vram = options->server.guest_vram;
 	return -1;
 }
 
 /* ---- Serving ---- */
 
-static void info(const struct options *options, const char *what, const char *which)
-{
-	if (options->log_level >= PV_LOG_INFO)
-		fprintf(stderr, "pvgpu: info: %s%s\n", what, which);
-}
-
 /* An inherited socket, by --fd or from systemd; else the path. */
 static int choose_socket(struct options *options)
 {
+	const struct cli_server_options *server = &options->server;
 	unsigned long activated = cli_activated_fds();
 	bool listening = false;
 	int code;
 
-	if (options->fd < 0 && !options->socket_path && activated > 1) {
+	if (server->fd < 0 && !server->socket_path && activated > 1) {
 		cli_error("one ListenStream= to a unit", "systemd passed %lu sockets, one is needed", activated);
 		return CLI_FAILED;
 	}
-	if (options->fd < 0 && (options->socket_path || activated == 0)) {
-		options->server.path = options->socket_path ? options->socket_path : PV_VTEST_DEFAULT_PATH;
-		return cli_check_directory(options->server.path, "--socket-path");
+	if (server->fd < 0 && (server->socket_path || activated == 0)) {
+		options->params.path = server->socket_path ? server->socket_path : PV_VTEST_DEFAULT_PATH;
+		return cli_check_directory(options->params.path, "--socket-path");
 	}
-	options->server.take_fd = options->fd >= 0 ? options->fd : CLI_FIRST_ACTIVATED_FD;
-	code = cli_check_inherited(options->server.take_fd, options->fd >= 0 ? "--fd" : "LISTEN_FDS", &listening);
+	options->params.take_fd = server->fd >= 0 ? server->fd : CLI_FIRST_ACTIVATED_FD;
+	code = cli_check_inherited(options->params.take_fd, server->fd >= 0 ? "--fd" : "LISTEN_FDS", &listening);
 	if (code == CLI_OK && !listening) {
 		cli_error("listen on it first, or give a path: --socket-path=PATH", "descriptor %d does not listen",
-			  (int)options->server.take_fd);
+			  (int)options->params.take_fd);
 		code = CLI_FAILED;
 	}
 	return code;
@@ -186,7 +123,7 @@ static int choose_socket(struct options *options)
 
 static int start_server(struct options *options, struct pv_vtest_server **out)
 {
-	switch (pv_vtest_server_create(&options->server, out)) {
+	switch (pv_vtest_server_create(&options->params, out)) {
 	case PV_OK:
 		return CLI_OK;
 	case PV_ERR_UNSUPPORTED: /* said so, and what to do */
@@ -202,30 +139,16 @@ static int start_server(struct options *options, struct pv_vtest_server **out)
 	}
 }
 
-static int start_control(const struct options *options, struct pv_vtest_server *server, char **out_path,
-			 struct pv_control_server **out)
-{
-	if (options->control && strcmp(options->control, "none") == 0)
-		return CLI_OK;
-	if (options->control) {
-		int code = cli_check_directory(options->control, "--control");
+struct service {
+	struct pv_vtest_server *server;
+	struct pv_control_server *control;
+};
 
-		if (code != CLI_OK)
-			return code;
-		*out_path = strdup(options->control);
-	} else {
-		*out_path = cli_control_path(options->name ? options->name : options->pid_name, true);
-	}
-	if (*out_path && pv_control_server_create_for_vtest(server, *out_path, out) == PV_OK)
-		return CLI_OK;
-	if (options->control || options->name) {
-		cli_error("choose another one with --control or --name, or --control=none",
-			  "the control socket cannot be made");
-		return CLI_FAILED;
-	}
-	/* Nobody asked for it. */
-	info(options, "goes on without a control socket: no status", "");
-	return CLI_OK;
+static bool create_control(void *user, const char *path)
+{
+	struct service *service = user;
+
+	return pv_control_server_create_for_vtest(service->server, path, &service->control) == PV_OK;
 }
 
 /* All threads made from now on leave them to us, too. */
@@ -252,14 +175,14 @@ static void wait_for_end(const sigset_t *signals)
 static void add_words(const struct options *options, const char *program, struct cli_words *words)
 {
 	static const char *const levels[] = {"error", "warning", "info", "debug"};
-	const struct pv_vtest_server_params *server = &options->server;
+	const struct pv_vtest_server_params *server = &options->params;
+	enum pv_log_level level = options->server.log_level;
 
 	cli_words_add(words, "%s", program);
 	cli_words_add(words, "vtest");
 	cli_words_add(words, "--control=none");
 	cli_words_add(words, "--renderer=%s", server->renderers);
-	cli_words_add(words, "--log-level=%s",
-		      levels[options->log_level == PV_LOG_INFO ? PV_LOG_WARNING : options->log_level]);
+	cli_words_add(words, "--log-level=%s", levels[level == PV_LOG_INFO ? PV_LOG_WARNING : level]);
 	if (server->device)
 		cli_words_add(words, "--device=%s", server->device);
 	if (server->render_node)
@@ -276,23 +199,23 @@ static void add_words(const struct options *options, const char *program, struct
 
 static int serve_apart(struct options *options)
 {
-	const size_t max_clients = options->server.max_clients ? options->server.max_clients : 128;
+	const size_t max_clients = options->params.max_clients ? options->params.max_clients : 128;
 	char *program = cli_own_program();
 	struct cli_words words = {0};
 	int fd = -1, code = choose_socket(options);
 
-	if (code == CLI_OK && options->server.path && pv_vtest_listen(options->server.path, &fd) != PV_OK)
+	if (code == CLI_OK && options->params.path && pv_vtest_listen(options->params.path, &fd) != PV_OK)
 		code = CLI_FAILED;
-	if (code == CLI_OK && !options->server.path)
-		fd = options->server.take_fd;
+	if (code == CLI_OK && !options->params.path)
+		fd = options->params.take_fd;
 	if (code == CLI_OK) {
 		add_words(options, program ? program : "pvgpu", &words);
-		info(options, "listening, a process for each client, use VTEST_SOCKET_NAME=",
-		     options->server.path ? options->server.path : "(the inherited socket's path)");
+		cli_server_info(&options->server, "listening, a process for each client, use VTEST_SOCKET_NAME=",
+				options->params.path ? options->params.path : "(the inherited socket's path)");
 		code = words.failed ? CLI_FAILED : cli_vtest_serve_apart(fd, &words, max_clients);
 	}
-	if (fd >= 0 && options->server.path)
-		unlink(options->server.path);
+	if (fd >= 0 && options->params.path)
+		unlink(options->params.path);
 	if (fd >= 0)
 		close(fd);
 	cli_words_finish(&words);
@@ -314,7 +237,7 @@ static int serve_one(struct options *options)
 	int code;
 
 	block_signals(&signals);
-	options->server.idle = on_idle;
+	options->params.idle = on_idle;
 	code = start_server(options, &server);
 	if (code == CLI_OK && pv_vtest_server_add_client(server, options->client_fd) == PV_OK)
 		wait_for_end(&signals);
@@ -324,9 +247,7 @@ static int serve_one(struct options *options)
 
 static int serve(struct options *options)
 {
-	struct pv_control_server *control = NULL;
-	struct pv_vtest_server *server = NULL;
-	char *control_path = NULL;
+	struct service service = {0};
 	sigset_t signals;
 	int code;
 
@@ -334,32 +255,29 @@ static int serve(struct options *options)
 	if (code != CLI_OK)
 		return code;
 	block_signals(&signals);
-	code = start_server(options, &server);
+	code = start_server(options, &service.server);
 	if (code == CLI_OK)
-		code = start_control(options, server, &control_path, &control);
+		code = cli_server_start_control(&options->server, create_control, &service, "no status");
 	if (code == CLI_OK) {
-		info(options, "listening, use VN_DEBUG=vtest VTEST_SOCKET_NAME=",
-		     options->server.path ? options->server.path : "(the inherited socket's path)");
+		cli_server_info(&options->server, "listening, use VN_DEBUG=vtest VTEST_SOCKET_NAME=",
+				options->params.path ? options->params.path : "(the inherited socket's path)");
 		wait_for_end(&signals);
 	}
-	pv_control_server_destroy(control);
-	pv_vtest_server_destroy(server);
-	free(control_path);
+	pv_control_server_destroy(service.control);
+	pv_vtest_server_destroy(service.server);
 	return code;
 }
 
 static int vtest(const struct cli_command *command, int argc, char **argv)
 {
-	struct options options = {.fd = -1,
-				  .client_fd = -1,
-				  .log_level = PV_LOG_INFO,
-				  .server = {.struct_size = sizeof(options.server), .take_fd = -1}};
-	int code = parse(command, argc, argv, &options);
+	struct options options = {.client_fd = -1, .params = {.struct_size = sizeof(options.params), .take_fd = -1}};
+	int code;
 
+	cli_server_options_init(&options.server);
+	code = parse(command, argc, argv, &options);
 	if (code >= 0)
 		return code;
-	snprintf(options.pid_name, sizeof(options.pid_name), "%ld", (long)getpid());
-	pv_log_set_level(options.log_level);
+	pv_log_set_level(options.server.log_level);
 	cli_raise_descriptor_limit();
 	cli_not_our_own_guest();
 	cli_keep_heap();

@@ -11,7 +11,9 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mutex.h"
 #include "base/socket.h"
+#include "base/thread.h"
 #include "device/device.h"
 #include "device/version.h"
 #include "display/png.h"
@@ -22,6 +24,9 @@ _Static_assert(PV_DEVICE_NR_QUEUES == PV_GPU_NR_QUEUES, "public and internal lim
 
 #define DEFAULT_WIDTH  1280
 #define DEFAULT_HEIGHT 800
+
+/* A picture that the GPU does not give by then is taken as it is. */
+#define FETCH_NS UINT64_C(2000000000)
 
 const char *pv_version(void)
 {
@@ -183,7 +188,7 @@ enum pv_status pv_server_listen(const char *path, int32_t *out_fd)
 	return status;
 }
 
-/* ---- Create and destroy ---- */
+/* ---- Create ---- */
 
 struct create_call {
 	struct pv_device *device;
@@ -200,6 +205,7 @@ static void create_parts(void *user)
 
 	call->renderers.loop = device->loop;
 	call->renderers.window_bytes = &call->gpu.window_bytes;
+	call->renderers.max_host_bytes = &call->gpu.max_host_bytes;
 	call->status = pv_device_renderer_create(&call->renderers, &call->gpu.take_renderer, &device->host);
 	if (call->status == PV_OK)
 		call->status = pv_gpu_create(&call->gpu, &device->gpu);
@@ -302,6 +308,7 @@ enum pv_status pv_device_create(const struct pv_device_params *params, struct pv
 	if (status != PV_OK)
 		goto out_loop;
 
+	device->writes_png = call.png_path != NULL;
 	call.device = device;
 	call.gpu.loop = device->loop;
 	pv_loop_call(device->loop, create_parts, &call);
@@ -319,10 +326,77 @@ out_device:
 	return status;
 }
 
+/* ---- Pictures of the PNG display ---- */
+
+struct fetch_call {
+	struct pv_frame_waiter waiter;
+	struct pv_device *device;
+	uint32_t scanout;
+	bool waits;
+	struct pv_mutex lock;
+	struct pv_condition came;
+	bool has_come PV_GUARDED_BY(lock);
+};
+
+static void picture_came(struct pv_frame_waiter *waiter)
+{
+	struct fetch_call *call = PV_CONTAINER_OF(waiter, struct fetch_call, waiter);
+
+	pv_mutex_lock(&call->lock);
+	call->has_come = true;
+	pv_condition_signal(&call->came);
+	pv_mutex_unlock(&call->lock);
+}
+
+static void begin_fetch(void *user)
+{
+	struct fetch_call *call = user;
+
+	call->waits = !pv_png_display_fetch(call->device->png, call->scanout, &call->waiter);
+}
+
+static void end_fetch(void *user)
+{
+	pv_frame_stop_waiting(&((struct fetch_call *)user)->waiter);
+}
+
+static void wait_for_picture(struct fetch_call *call)
+{
+	uint64_t deadline_ns = pv_now_ns() + FETCH_NS, now_ns;
+
+	pv_mutex_lock(&call->lock);
+	while (!call->has_come && (now_ns = pv_now_ns()) < deadline_ns)
+		pv_condition_wait_for(&call->came, &call->lock, deadline_ns - now_ns);
+	pv_mutex_unlock(&call->lock);
+}
+
+/* The head's picture in the PNG display is up to date afterwards, if this is not the device thread. */
+static void fetch_picture(struct pv_device *device, uint32_t scanout)
+{
+	struct fetch_call call = {.waiter.ready = picture_came, .device = device, .scanout = scanout};
+
+	if (pv_loop_is_current(device->loop))
+		return;
+	pv_mutex_init(&call.lock);
+	pv_condition_init(&call.came);
+	pv_loop_call(device->loop, begin_fetch, &call);
+	if (call.waits) {
+		wait_for_picture(&call);
+		/* Also behind picture_came(), which may still have the lock. */
+		pv_loop_call(device->loop, end_fetch, &call);
+	}
+	pv_condition_finish(&call.came);
+	pv_mutex_finish(&call.lock);
+}
+
+/* ---- Destroy ---- */
+
 void pv_device_destroy(struct pv_device *device)
 {
 	if (!device)
 		return;
+	for (uint32_t i = 0; device->writes_png && i < PV_GPU_MAX_SCANOUTS; i++)
+		fetch_picture(device, i);
 	pv_loop_call(device->loop, destroy_parts, device);
 	pv_loop_stop(device->loop);
 	pthread_join(device->thread, NULL);
@@ -716,6 +790,7 @@ enum pv_status pv_device_screenshot(struct pv_device *device, uint32_t scanout, 
 {
 	struct capture_call call = {.device = device, .scanout = scanout, .with_cursor = with_cursor};
 
+	fetch_picture(device, scanout);
 	pv_loop_call(device->loop, capture, &call);
 	if (call.status == PV_OK)
 		call.status = pv_snapshot_write_png(call.snapshot, fd);

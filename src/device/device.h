@@ -35,6 +35,7 @@ struct pv_device {
 	pthread_t thread;
 	struct pv_loop *loop;
 	uint64_t created_ns;
+	bool writes_png; /* at its end */
 	struct pv_device_doorbell doorbells[PV_GPU_NR_QUEUES];
 
 	/* Owned by the device thread. */

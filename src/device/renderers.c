@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "gpu/gpu.h"
 #include "mux/mux.h"
 #include "pv/device.h"
 #include "render2d/render2d.h"
@@ -16,16 +17,31 @@
 /* What firmware finds room for with the 39 address bits of common processors. */
 #define MAX_WINDOW_BYTES (16ull << 30)
 
+static uint64_t host_memory_bytes(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+
+	return pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : 0;
+}
+
 /* Half of the host's memory, as a power of two: it is an upper bound, what is not used costs nothing. */
 static uint64_t usual_window_bytes(void)
 {
-	long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
-	uint64_t host_bytes = pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : 0;
 	uint64_t bytes = MIN_WINDOW_BYTES;
 
-	while (bytes < MAX_WINDOW_BYTES && bytes * 4 <= host_bytes)
+	while (bytes < MAX_WINDOW_BYTES && bytes * 4 <= host_memory_bytes())
 		bytes *= 2;
 	return bytes;
+}
+
+/* Pictures alone are a few screens. Programs that draw with OpenGL have what they would have on a machine like this. */
+static uint64_t max_host_bytes(const struct pv_device_renderer_params *params, bool has_opengl)
+{
+	uint64_t half = host_memory_bytes() / 2;
+
+	if (*params->max_host_bytes)
+		return *params->max_host_bytes;
+	return has_opengl && half > PV_GPU_DEFAULT_HOST_BYTES ? half : PV_GPU_DEFAULT_HOST_BYTES;
 }
 
 static bool is_name(const char *text, size_t len, const char *name)
@@ -91,7 +107,8 @@ static enum pv_status create_3d(const struct pv_device_renderer_params *params, 
 			status = PV_OK;
 	}
 	if (status == PV_OK && names.virgl) {
-		status = pv_device_opengl_create(params->loop, params->render_node, &children[*count]);
+		status = pv_device_opengl_create(params->loop, params->render_node, max_host_bytes(params, true),
+						 &children[*count]);
 		*count += status == PV_OK;
 	}
 	return status;
@@ -144,6 +161,7 @@ enum pv_status pv_device_renderer_create(const struct pv_device_renderer_params 
 			return status;
 		}
 	}
+	*params->max_host_bytes = max_host_bytes(params, (*out)->ops->transfer_3d != NULL);
 	*out_host = host;
 	return PV_OK;
 }

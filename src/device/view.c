@@ -20,7 +20,15 @@ struct pv_device_view {
 	struct pv_loop *loop;
 	struct pv_device_view_ops ops;
 	void *user;
-	struct pv_frame *frames[PV_GPU_MAX_SCANOUTS]; /* counted references */
+	struct view_head {
+		struct pv_device_view *view;
+		struct pv_frame *frame; /* a counted reference; NULL: off */
+		/* New pixels are told of once they have been fetched, those that come meanwhile after the next fetch.
+		 */
+		struct pv_frame_waiter waiter;
+		struct pv_frame *fetched; /* a counted reference while it waits */
+		struct pv_rect damage, next_damage;
+	} heads[PV_GPU_MAX_SCANOUTS];
 };
 
 static struct pv_device_view *from_display(struct pv_display *display)
@@ -28,12 +36,53 @@ static struct pv_device_view *from_display(struct pv_display *display)
 	return PV_CONTAINER_OF(display, struct pv_device_view, base);
 }
 
+static void tell_damage(struct view_head *head)
+{
+	struct pv_device_rect public = {head->damage.x, head->damage.y, head->damage.width, head->damage.height};
+
+	head->damage = (struct pv_rect){0};
+	head->view->ops.damage(head->view->user, (uint32_t)(head - head->view->heads), &public);
+}
+
+static void stop_fetching(struct view_head *head)
+{
+	pv_frame_stop_waiting(&head->waiter);
+	pv_frame_unref(head->fetched);
+	head->fetched = NULL;
+}
+
+static void fetch(struct view_head *head)
+{
+	head->damage = pv_rect_union(&head->damage, &head->next_damage);
+	head->next_damage = (struct pv_rect){0};
+	if (pv_frame_fetch(head->frame, &head->waiter))
+		tell_damage(head);
+	else
+		head->fetched = pv_frame_ref(head->frame);
+}
+
+static void fetched(struct pv_frame_waiter *waiter)
+{
+	struct view_head *head = PV_CONTAINER_OF(waiter, struct view_head, waiter);
+	struct pv_frame *frame = head->fetched;
+
+	head->fetched = NULL;
+	/* A guest may turn its pages faster than they are fetched: the view is told all the same. */
+	if (head->frame)
+		tell_damage(head);
+	if (head->frame && !head->fetched && !pv_rect_is_empty(&head->next_damage))
+		fetch(head);
+	pv_frame_unref(frame);
+}
+
 static void destroy(struct pv_display *display)
 {
 	struct pv_device_view *view = from_display(display);
 
-	for (size_t i = 0; i < PV_GPU_MAX_SCANOUTS; i++)
-		pv_frame_unref(view->frames[i]);
+	for (size_t i = 0; i < PV_GPU_MAX_SCANOUTS; i++) {
+		stop_fetching(&view->heads[i]);
+		pv_frame_unref(view->heads[i].frame);
+	}
 	free(view);
 }
 
@@ -43,18 +92,27 @@ static void set_scanout(struct pv_display *display, uint32_t scanout_id, struct 
 	struct pv_device_view *view = from_display(display);
 	struct pv_picture *picture = NULL;
 
-	pv_frame_unref(view->frames[scanout_id]);
-	view->frames[scanout_id] = frame ? pv_frame_ref(frame) : NULL;
+	struct view_head *head = &view->heads[scanout_id];
+
+	pv_frame_unref(head->frame);
+	head->frame = frame ? pv_frame_ref(frame) : NULL;
+	/* Full damage follows; what is being fetched was of a picture that may have had another size. */
+	head->damage = head->next_damage = (struct pv_rect){0};
+	if (frame && head->fetched)
+		head->damage = (struct pv_rect){.width = src->width, .height = src->height};
 	if (frame) {
 		/* Without memory for these few bytes the head goes dark, which is all that can be told. */
 		picture = calloc(1, sizeof(*picture));
 		if (picture) {
-			pv_frame_refresh(frame);
+			if (!frame->fetch)
+				pv_frame_refresh(frame);
 			atomic_init(&picture->refs, 1);
 			picture->loop = view->loop;
 			picture->frame = pv_frame_ref(frame);
 			picture->src = *src;
 		}
+	} else {
+		stop_fetching(head);
 	}
 	view->ops.set_picture(view->user, scanout_id, picture);
 	pv_picture_unref(picture);
@@ -62,13 +120,13 @@ static void set_scanout(struct pv_display *display, uint32_t scanout_id, struct 
 
 static void damage(struct pv_display *display, uint32_t scanout_id, const struct pv_rect *rect)
 {
-	struct pv_device_view *view = from_display(display);
-	struct pv_device_rect public = {rect->x, rect->y, rect->width, rect->height};
+	struct view_head *head = &from_display(display)->heads[scanout_id];
 
-	/* The view reads pixels itself, or may. */
-	if (view->frames[scanout_id])
-		pv_frame_refresh(view->frames[scanout_id]);
-	view->ops.damage(view->user, scanout_id, &public);
+	if (!head->frame)
+		return;
+	head->next_damage = pv_rect_union(&head->next_damage, rect);
+	if (!head->fetched)
+		fetch(head);
 }
 
 static struct pv_device_cursor public_cursor(const struct pv_cursor *cursor)
@@ -134,6 +192,10 @@ enum pv_status pv_device_add_view(struct pv_device *device, const struct pv_devi
 	view->base.ops = &view_ops;
 	view->loop = device->loop;
 	view->user = user;
+	for (uint32_t i = 0; i < PV_GPU_MAX_SCANOUTS; i++) {
+		view->heads[i].view = view;
+		view->heads[i].waiter.ready = fetched;
+	}
 	if (!pv_params_read(&view->ops, sizeof(view->ops), ops, ops->struct_size) || !view->ops.set_picture ||
 	    !view->ops.damage) {
 		free(view);

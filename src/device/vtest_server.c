@@ -220,7 +220,7 @@ static enum pv_status create_renderer(struct pv_vtest_server *server, const stru
 		status = create_venus(server, params, &children[count]);
 	if (status == PV_OK) {
 		count += server->names.venus;
-		status = pv_device_opengl_create(server->loop, params->render_node, &children[count]);
+		status = pv_device_opengl_create(server->loop, params->render_node, 0, &children[count]);
 	}
 	if (status == PV_OK)
 		return pv_mux_create(plain, children, count + 1, &server->renderer);

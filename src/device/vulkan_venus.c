@@ -19,6 +19,7 @@ enum pv_status pv_device_vulkan_create(const struct pv_device_renderer_params *p
 	    .emulate_portability = params->emulate_portability,
 	    .dma_buf = true,
 	    .virtual_gpu = true,
+	    .max_memory_bytes = *params->max_host_bytes,
 	};
 	struct pv_device_vulkan *vulkan = calloc(1, sizeof(*vulkan));
 	enum pv_status status;

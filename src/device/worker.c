@@ -32,7 +32,7 @@ static enum pv_status make(void *user, const struct pv_worker_hello *hello, stru
 			   struct pv_worker_ready *out_ready)
 {
 	struct maker *maker = user;
-	uint64_t window_bytes = hello->has_window ? 1 : 0;
+	uint64_t window_bytes = hello->has_window ? 1 : 0, max_host_bytes = hello->max_host_bytes;
 	const struct pv_device_renderer_params params = {
 	    .loop = maker->loop,
 	    .names = given(hello->renderers),
@@ -41,6 +41,7 @@ static enum pv_status make(void *user, const struct pv_worker_hello *hello, stru
 	    .emulate_portability = hello->emulate_portability,
 	    .use_guest_vram = hello->use_guest_vram,
 	    .window_bytes = &window_bytes,
+	    .max_host_bytes = &max_host_bytes,
 	};
 	enum pv_status status;
 
@@ -111,7 +112,8 @@ enum pv_status pv_device_worker_create(const struct pv_device_renderer_params *p
 	    .hello = {.log_level = log_level(),
 		      .emulate_portability = params->emulate_portability,
 		      .use_guest_vram = params->use_guest_vram,
-		      .has_window = *params->window_bytes != 0},
+		      .has_window = *params->window_bytes != 0,
+		      .max_host_bytes = *params->max_host_bytes},
 	};
 	struct pv_device_worker *worker;
 	enum pv_status status;

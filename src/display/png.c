@@ -243,6 +243,14 @@ static enum pv_status capture_head(const struct head *head, bool with_cursor, st
 	return PV_OK;
 }
 
+bool pv_png_display_fetch(struct pv_display *display, uint32_t scanout_id, struct pv_frame_waiter *waiter)
+{
+	struct pv_frame *frame =
+	    scanout_id < PV_GPU_MAX_SCANOUTS ? png_display_of(display)->heads[scanout_id].frame : NULL;
+
+	return !frame || pv_frame_fetch(frame, waiter);
+}
+
 enum pv_status pv_png_display_capture(struct pv_display *display, uint32_t scanout_id, bool with_cursor,
 				      struct pv_snapshot **out)
 {

@@ -15,6 +15,11 @@ PV_MUST_USE enum pv_status pv_png_display_create(const char *path_at_exit, struc
  */
 struct pv_snapshot;
 /*
+ * Device thread. Has the head's picture brought up to date for the capture, as pv_frame_fetch(): false, the waiter is
+ * told when it is. True also for a head that shows nothing.
+ */
+PV_MUST_USE bool pv_png_display_fetch(struct pv_display *display, uint32_t scanout_id, struct pv_frame_waiter *waiter);
+/*
  * Device thread. The head's present picture, or its last one; the snapshot is the caller's and of no thread.
  * PV_ERR_ARGUMENT: that head shows nothing and never did.
  */

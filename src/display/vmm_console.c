@@ -9,8 +9,9 @@
  * Guests flush more than they changed (page flips flush everything), and each pixel costs two copies in the VMM, under
  * its big lock. So a copy of what the VMM has is kept per head, and of every band only the changed part is sent.
  *
- * Pixels are paced: `damage` gathers until the head's time has come, then all of it moves to `sending`, which is worked
- * off in bands of bounded size. Cursors have a pace of their own at the same rate.
+ * Pixels are paced: `damage` gathers until the head's time has come, then all of it moves to `sending`, which, once the
+ * picture has been fetched, is worked off in bands of bounded size. That is a round; it keeps the frame that it began
+ * with, or a guest that turns pages fast would never see one end. Cursors have a pace of their own at the same rate.
  *
  * What QEMU (7.2 to 11.1) needs of us: it dereferences a head's surface on UPDATE, so a SCANOUT with a size must have
  * come first, and none with 0x0 since; it leaks the surface when a second SCANOUT comes before the first UPDATE. Hence
@@ -83,6 +84,11 @@ struct head {
 	bool first_round;                 /* the surface is new: `known` does not count yet */
 	struct pv_damage damage, sending;
 	uint64_t next_pixels_ns;
+	/* A round sends the picture that it began with, once that is there. */
+	struct pv_frame *round_frame; /* NULL: no round was begun */
+	struct pv_rect round_src;
+	struct pv_frame_waiter waiter;
+	struct console *console;
 
 	struct pv_cursor cursor;
 	bool cursor_moved, cursor_changed; /* position or visibility; image */
@@ -135,6 +141,14 @@ static uint64_t known_bytes(const struct head *head)
 	return (uint64_t)head->told_width * head->told_height * 4;
 }
 
+static void end_round(struct head *head)
+{
+	pv_frame_stop_waiting(&head->waiter);
+	pv_damage_clear(&head->sending);
+	pv_frame_unref(head->round_frame);
+	head->round_frame = NULL;
+}
+
 static void forget_known(struct head *head)
 {
 	pv_pages_unmap(head->known, known_bytes(head));
@@ -152,6 +166,7 @@ static void go_quiet(struct console *self)
 	if (self->pace_timer)
 		pv_loop_disarm_timer(self->pace_timer);
 	for (uint32_t i = 0; i < PV_GPU_MAX_SCANOUTS; i++) {
+		end_round(&self->heads[i]);
 		pv_frame_unref(self->heads[i].frame);
 		self->heads[i].frame = NULL;
 		forget_known(&self->heads[i]);
@@ -182,9 +197,9 @@ static uint64_t head_due_ns(const struct head *head)
 {
 	uint64_t due_ns = UINT64_MAX;
 
-	if (head->sending.nr_rects)
+	if (head->sending.nr_rects && !head->waiter.frame)
 		return 0;
-	if (head_has_pixels(head))
+	if (head_has_pixels(head) && !head->waiter.frame)
 		due_ns = head->next_pixels_ns;
 	if (head_has_cursor(head))
 		due_ns = pv_min_u64(due_ns, head->next_cursor_ns);
@@ -364,15 +379,25 @@ static bool keep_changes(struct head *head, struct pv_rect *band, uint32_t *pixe
 	return true;
 }
 
-/* Starts the head's next round if it has something to show and its time has come. */
+static void on_fetched(struct pv_frame_waiter *waiter)
+{
+	schedule(PV_CONTAINER_OF(waiter, struct head, waiter)->console);
+}
+
+/* Starts the head's next round if it has something to show and its time has come; false: it cannot go on yet. */
 static bool start_round(struct console *self, struct head *head, uint64_t now_ns)
 {
 	if (!head_has_pixels(head) || now_ns < head->next_pixels_ns)
 		return false;
 	head->next_pixels_ns = next_time(self, head->next_pixels_ns, now_ns);
+	end_round(head);
 	head->sending = head->damage;
 	pv_damage_clear(&head->damage);
-	return true;
+	if (!head->frame)
+		return true;
+	head->round_frame = pv_frame_ref(head->frame);
+	head->round_src = head->src;
+	return pv_frame_fetch(head->frame, &head->waiter);
 }
 
 /* The next UPDATE of the head's round, behind what is in the output buffer; false: it needs none. */
@@ -384,19 +409,22 @@ static bool build_update(struct console *self, uint32_t id)
 	struct pv_rect band;
 
 	while (pv_damage_take(&head->sending, rows_in_band, &band)) {
-		struct pv_rect from = {head->src.x + band.x, head->src.y + band.y, band.width, band.height};
+		struct pv_rect from = {head->round_src.x + band.x, head->round_src.y + band.y, band.width, band.height};
 
-		pv_frame_read_xrgb(head->frame, &from, pixels, band.width * 4);
+		pv_frame_read_xrgb(head->round_frame, &from, pixels, band.width * 4);
 		if (head->known && !keep_changes(head, &band, (uint32_t *)(void *)pixels))
 			continue;
 		struct update update = {id, band.x, band.y, band.width, band.height};
 		uint8_t *p = start_message(self, UPDATE, sizeof(update) + (size_t)band.width * band.height * 4);
 
 		memcpy(p, &update, sizeof(update));
-		if (!head->sending.nr_rects)
+		if (!head->sending.nr_rects) {
 			head->first_round = false;
+			end_round(head);
+		}
 		return true;
 	}
+	end_round(head);
 	return false;
 }
 
@@ -404,7 +432,7 @@ static bool build_pixels(struct console *self, uint32_t id, uint64_t now_ns)
 {
 	struct head *head = &self->heads[id];
 
-	if (!head->sending.nr_rects && !start_round(self, head, now_ns))
+	if (head->waiter.frame || (!head->sending.nr_rects && !start_round(self, head, now_ns)))
 		return false;
 	if (!head->frame) {
 		build_scanout(self, id, 0, 0);
@@ -604,7 +632,7 @@ static void set_scanout(struct pv_display *display, uint32_t scanout_id, struct 
 	/* What was not sent yet is not part of the new picture, unless that has the same shape. */
 	if (!same_size) {
 		pv_damage_clear(&head->damage);
-		pv_damage_clear(&head->sending);
+		end_round(head);
 	}
 	schedule(self);
 }
@@ -721,6 +749,10 @@ enum pv_status pv_vmm_console_create(const struct pv_vmm_console_params *params,
 	self->fd = fd;
 	self->interval_ns = 1000000000ull / (params->max_fps ? params->max_fps : DEFAULT_MAX_FPS);
 	self->features_wanted = true;
+	for (uint32_t i = 0; i < PV_GPU_MAX_SCANOUTS; i++) {
+		self->heads[i].console = self;
+		self->heads[i].waiter.ready = on_fetched;
+	}
 	status = pv_fd_set_nonblocking(fd, true);
 	if (status == PV_OK)
 		status = pv_loop_add_timer(self->params.loop, on_pace, self, &self->pace_timer);

@@ -5,12 +5,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/fuzz.h"
 #include "base/log.h"
 #include "base/socket.h"
 #include "display/vmm_console.h"
 #include "gpu/protocol.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void heads_changed(void *user, const struct pv_output heads[PV_GPU_MAX_SCANOUTS])
 {
@@ -24,13 +23,6 @@ static void heads_changed(void *user, const struct pv_output heads[PV_GPU_MAX_SC
 static void queried(void *user)
 {
 	(void)user;
-}
-
-static void drop_line(void *user, enum pv_log_level level, const char *line)
-{
-	(void)user;
-	(void)level;
-	(void)line;
 }
 
 /* A whole reply with `request` from the input and all else right: what random bytes would take long to find. */

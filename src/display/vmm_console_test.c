@@ -613,6 +613,70 @@ static void frames_are_paced(void **state)
 	pv_frame_unref(frame);
 }
 
+static int nr_fetches;
+
+static bool begin_fetch(struct pv_frame *frame, const struct pv_rect *stale)
+{
+	(void)frame, (void)stale;
+	nr_fetches++;
+	return true;
+}
+
+static struct pv_frame *make_far_frame(void)
+{
+	struct pv_frame *frame = make_frame(32, 32);
+
+	frame->fetch = begin_fetch;
+	frame->stale = whole(frame);
+	return frame;
+}
+
+static void what_is_sent_was_fetched(void **state)
+{
+	struct pv_frame *frame = make_far_frame(), *other = make_far_frame();
+
+	(void)state;
+	nr_fetches = 0;
+	show(0, frame, whole(frame));
+	settle();
+	/* It is flushed in the meantime, and the guest turns the page. */
+	frame->stale = (struct pv_rect){3, 3, 1, 1};
+	damage(0, (struct pv_rect){3, 3, 1, 1});
+	settle();
+	show(0, other, whole(other));
+	settle();
+	assert_int_equal(nr_fetches, 1);
+	assert_int_equal(vmm.requests[UPDATE], 0);
+	/* The first picture comes all the same, then what was shown since. */
+	paint(frame, &(struct pv_rect){0, 0, 32, 32}, 1);
+	pv_frame_fetched(frame);
+	settle();
+	assert_shown(0, frame, whole(frame));
+	assert_int_equal(nr_fetches, 2);
+	paint(other, &(struct pv_rect){0, 0, 32, 32}, 2);
+	pv_frame_fetched(other);
+	settle();
+	assert_shown(0, other, whole(other));
+	assert_int_equal(nr_fetches, 2);
+	/* A head that is turned off waits for nothing, and a display that ends neither. */
+	other->stale = whole(other);
+	damage(0, whole(other));
+	settle();
+	assert_int_equal(nr_fetches, 3);
+	turn_off(0);
+	assert_null(other->waiters);
+	settle();
+	show(0, frame, whole(frame));
+	settle();
+	assert_int_equal(nr_fetches, 4);
+	close(vmm.fd);
+	vmm.fd = -1;
+	settle();
+	assert_null(frame->waiters);
+	pv_frame_unref(frame);
+	pv_frame_unref(other);
+}
+
 static void busy_head_starves_no_other(void **state)
 {
 	struct pv_frame *big = make_frame(2048, 1024), *small = make_frame(8, 8);
@@ -833,6 +897,7 @@ int main(void)
 	    TEST(large_frames_go_in_pieces),
 	    TEST(stalled_reader_costs_nothing),
 	    TEST(frames_are_paced),
+	    TEST(what_is_sent_was_fetched),
 	    TEST(busy_head_starves_no_other),
 	    TEST(cursor_messages),
 	    TEST(hang_up_inside_messages),

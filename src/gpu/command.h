@@ -34,6 +34,8 @@ static inline bool pv_gpu_has_feature(const struct pv_gpu *gpu, unsigned bit)
 /* commands.c */
 /* NULL: unknown (logged), or being destroyed. */
 struct pv_gpu_resource *pv_gpu_find_resource(const struct pv_gpu_call *c, uint32_t guest_id);
+/* Makes the resource cost this from now on. PV_ERR_NO_MEMORY: that is too much (logged). Less always succeeds. */
+enum pv_status pv_gpu_charge(struct pv_gpu *gpu, struct pv_gpu_resource *resource, const struct pv_gpu_cost *cost);
 uint32_t pv_gpu_check_new_id(const struct pv_gpu_call *c, uint32_t guest_id);
 /* Enters a resource whose fields are checked and asks the renderer to make it. */
 uint32_t pv_gpu_create_resource(const struct pv_gpu_call *c, const struct pv_resource_info *info,

@@ -44,28 +44,57 @@ struct pv_gpu_resource *pv_gpu_find_resource(const struct pv_gpu_call *c, uint32
 
 /* Resources */
 
-/* What core and renderer keep of a resource besides its picture and the list of its backing; generous. */
+/* What core and renderer keep of a resource besides; generous. */
 #define RESOURCE_BYTES 1024
 
-/* Makes the resource cost what is given from now on. Costing less always succeeds. */
-static enum pv_status charge(struct pv_gpu *gpu, struct pv_gpu_resource *resource, uint64_t picture_bytes,
-			     uint64_t backing_bytes)
+enum pv_status pv_gpu_charge(struct pv_gpu *gpu, struct pv_gpu_resource *resource, const struct pv_gpu_cost *cost)
 {
-	/* At most 2^30 + 2^18. */
-	const uint64_t bytes = RESOURCE_BYTES + picture_bytes + backing_bytes;
-	uint64_t others = gpu->host_bytes - resource->host_bytes;
+	uint64_t others = gpu->host_bytes - resource->host_bytes, bytes;
+	bool counts = pv_add_u64(RESOURCE_BYTES, cost->picture_bytes, &bytes) &&
+		      pv_add_u64(bytes, cost->shown_bytes, &bytes) && pv_add_u64(bytes, cost->backing_bytes, &bytes);
 
-	if (bytes > resource->host_bytes && (bytes > gpu->max_host_bytes || others > gpu->max_host_bytes - bytes)) {
+	if (!counts || (bytes > resource->host_bytes && !pv_range_fits(others, bytes, gpu->max_host_bytes))) {
 		PV_LOG_LIMITED(PV_LOG_WARNING, "gpu",
-			       "the guest's resources need more than %llu MiB of host memory; see --max-host-memory",
-			       (unsigned long long)(gpu->max_host_bytes >> 20));
+			       "resource %u is refused: with it the guest's pictures and textures would take more than "
+			       "%llu MiB of host memory; see --max-host-memory",
+			       resource->id, (unsigned long long)(gpu->max_host_bytes >> 20));
 		return PV_ERR_NO_MEMORY;
 	}
 	gpu->host_bytes = others + bytes;
 	resource->host_bytes = bytes;
-	resource->picture_bytes = picture_bytes;
-	resource->backing_bytes = backing_bytes;
+	resource->cost = *cost;
 	return PV_OK;
+}
+
+static enum pv_status charge_backing(struct pv_gpu *gpu, struct pv_gpu_resource *resource, uint32_t nr_spans)
+{
+	struct pv_gpu_cost cost = resource->cost;
+
+	cost.backing_bytes = (uint64_t)nr_spans * sizeof(struct pv_guest_span);
+	return pv_gpu_charge(gpu, resource, &cost);
+}
+
+static enum pv_status charge_shown(struct pv_gpu *gpu, struct pv_gpu_resource *resource, uint64_t shown_bytes)
+{
+	struct pv_gpu_cost cost = resource->cost;
+
+	cost.shown_bytes = shown_bytes;
+	return pv_gpu_charge(gpu, resource, &cost);
+}
+
+void pv_gpu_renderer_lost(void *user)
+{
+	struct pv_gpu *gpu = user;
+
+	for (uint32_t i = 0; i < gpu->resources.capacity; i++) {
+		struct pv_gpu_resource *resource = gpu->resources.slots[i].value;
+
+		if (gpu->resources.slots[i].id == 0 || resource->kind == PV_RESOURCE_2D)
+			continue;
+		struct pv_gpu_cost cost = resource->cost;
+		cost.picture_bytes = 0;
+		(void)pv_gpu_charge(gpu, resource, &cost);
+	}
 }
 
 void pv_gpu_destroy_resource(struct pv_gpu *gpu, uint32_t resource_id)
@@ -116,7 +145,7 @@ uint32_t pv_gpu_create_resource(const struct pv_gpu_call *c, const struct pv_res
 					     .width = info->width,
 					     .height = info->height,
 					     .size_bytes = info->size_bytes};
-	enum pv_status status = charge(gpu, resource, picture_bytes, 0);
+	enum pv_status status = pv_gpu_charge(gpu, resource, &(struct pv_gpu_cost){.picture_bytes = picture_bytes});
 	if (status == PV_OK && pv_id_map_add(&gpu->resources, resource->id, resource) != PV_OK) {
 		gpu->host_bytes -= resource->host_bytes;
 		status = PV_ERR_NO_MEMORY;
@@ -222,15 +251,14 @@ enum pv_status pv_gpu_attach_backing(const struct pv_gpu_call *c, struct pv_gpu_
 				     const struct pv_guest_span *spans, uint32_t nr_spans)
 {
 	struct pv_renderer *r = c->gpu->renderer;
-	enum pv_status status =
-	    charge(c->gpu, resource, resource->picture_bytes, (uint64_t)nr_spans * sizeof(struct pv_guest_span));
+	enum pv_status status = charge_backing(c->gpu, resource, nr_spans);
 
 	if (status != PV_OK)
 		return status;
 	status = r->ops->attach_backing(r, c->request->id, resource->id, spans, nr_spans);
 	resource->has_backing = status == PV_OK || status == PV_PENDING;
 	if (!resource->has_backing)
-		(void)charge(c->gpu, resource, resource->picture_bytes, 0);
+		(void)charge_backing(c->gpu, resource, 0);
 	return status;
 }
 
@@ -269,7 +297,7 @@ static uint32_t resource_detach_backing(const struct pv_gpu_call *c, const void 
 			pv_frame_refresh(c->gpu->scanouts[i].frame);
 	c->gpu->renderer->ops->detach_backing(c->gpu->renderer, resource->id);
 	resource->has_backing = false;
-	(void)charge(c->gpu, resource, resource->picture_bytes, 0);
+	(void)charge_backing(c->gpu, resource, 0);
 	return PV_GPU_RESP_OK_NODATA;
 }
 
@@ -432,6 +460,15 @@ static enum pv_status get_frame(const struct pv_gpu_call *c, struct pv_gpu_resou
 {
 	if (resource->mapped)
 		return pv_gpu_get_mapped_frame(c->gpu, resource, layout, out);
+	/* Of a texture renderer and displays have a copy each; what is too large for one is refused. */
+	if (resource->kind == PV_RESOURCE_3D && resource->width <= PV_FRAME_MAX_SIDE &&
+	    resource->height <= PV_FRAME_MAX_SIDE) {
+		enum pv_status status =
+		    charge_shown(c->gpu, resource, 2 * pv_frame_cost_bytes(resource->width, resource->height));
+
+		if (status != PV_OK)
+			return status;
+	}
 	return c->gpu->renderer->ops->get_frame(c->gpu->renderer, resource->id, layout, out);
 }
 
@@ -499,7 +536,7 @@ static uint32_t use_layout(const struct pv_gpu_call *c, struct pv_gpu_resource *
 			      (unsigned long long)resource->size_bytes);
 	if (resource->has_layout && same_layout(&resource->layout, l))
 		return PV_GPU_RESP_OK_NODATA;
-	if (charge(c->gpu, resource, pv_frame_cost_bytes(l->width, l->height), resource->backing_bytes) != PV_OK)
+	if (charge_shown(c->gpu, resource, pv_frame_cost_bytes(l->width, l->height)) != PV_OK)
 		return PV_GPU_RESP_ERR_OUT_OF_MEMORY;
 	resource->layout = *l;
 	resource->has_layout = true;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "gpu/command.h"
+#include "gpu/texture.h"
 
 /* More than any driver sends: virgl stops at 256 KiB. */
 #define SUBMIT_MAX_BYTES (4u << 20)
@@ -168,15 +169,32 @@ size_t pv_gpu_get_contexts(const struct pv_gpu *gpu, struct pv_gpu_context_stats
 	return n;
 }
 
+/* A blob in a context of another renderer than its own becomes a texture of that one, for as long as it lives. */
+static enum pv_status charge_import(struct pv_gpu *gpu, const struct pv_gpu_context *context,
+				    struct pv_gpu_resource *resource)
+{
+	struct pv_gpu_cost cost = resource->cost;
+
+	if (resource->kind == PV_RESOURCE_3D || resource->ctx_id == 0 || resource->capset_id == context->capset_id)
+		return PV_OK;
+	cost.picture_bytes = pv_texture_max_import_bytes(resource->size_bytes);
+	return pv_gpu_charge(gpu, resource, &cost);
+}
+
 uint32_t pv_gpu_ctx_attach(const struct pv_gpu_call *c, const void *bytes)
 {
 	const struct pv_gpu_resource_ref *cmd = bytes;
 	struct pv_renderer *r = c->gpu->renderer;
+	const struct pv_gpu_context *context = find_context(c);
+	struct pv_gpu_resource *resource;
 
-	if (!find_context(c))
+	if (!context)
 		return PV_GPU_RESP_ERR_INVALID_CONTEXT_ID;
-	if (!pv_gpu_find_resource(c, cmd->resource_id))
+	resource = pv_gpu_find_resource(c, cmd->resource_id);
+	if (!resource)
 		return PV_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+	if (charge_import(c->gpu, context, resource) != PV_OK)
+		return PV_GPU_RESP_ERR_OUT_OF_MEMORY;
 	return pv_gpu_response_type(
 	    r->ops->context_attach(r, c->request->id, c->request->hdr.ctx_id, cmd->resource_id));
 }
@@ -250,7 +268,7 @@ uint32_t pv_gpu_create_3d(const struct pv_gpu_call *c, const void *bytes)
 	if (!c->gpu->renderer->ops->transfer_3d)
 		PV_GPU_REFUSE(PV_GPU_RESP_ERR_UNSPEC, "resource %u is a texture: there is no OpenGL renderer",
 			      cmd->resource_id);
-	return pv_gpu_create_resource(c, &info, 0);
+	return pv_gpu_create_resource(c, &info, pv_texture_cost_bytes(&info));
 }
 
 static uint32_t transfer_3d(const struct pv_gpu_call *c, const struct pv_gpu_transfer_host_3d *cmd, bool to_guest)
@@ -350,6 +368,7 @@ uint32_t pv_gpu_create_host_blob(const struct pv_gpu_call *c, const struct pv_gp
 	struct pv_gpu_resource *resource = pv_id_map_get(&c->gpu->resources, info.id);
 	if ((type == PV_GPU_RESP_OK_NODATA || type == PV_GPU_ANSWER_LATER) && resource) {
 		resource->ctx_id = context->id;
+		resource->capset_id = context->capset_id;
 		resource->ctx_serial = context->serial;
 		resource->blob_flags = info.blob_flags;
 		context->nr_blobs++;

@@ -861,6 +861,88 @@ static void resources_meet_contexts(void **state)
 	assert_answer(SEND(pv_gpu_transfer_host_3d, HDR(TRANSFER_TO_HOST_3D), .resource_id = 1), ERR_UNSPEC);
 }
 
+static unsigned create_texture(uint32_t id, uint32_t width, uint32_t height)
+{
+	return SEND(pv_gpu_resource_create_3d, HDR(RESOURCE_CREATE_3D), .resource_id = id, .target = 2,
+		    .format = PV_GPU_FORMAT_B8G8R8A8, .bind = 2, .width = width, .height = height, .depth = 1,
+		    .array_size = 1);
+}
+
+static uint64_t charged(void)
+{
+	struct pv_gpu_stats stats;
+
+	pv_gpu_get_stats(gpu, &stats);
+	return stats.host_bytes;
+}
+
+static enum pv_status fake_transfer_3d(struct pv_renderer *r, uint64_t op_id, const struct pv_transfer_3d *transfer)
+{
+	(void)r, (void)op_id, (void)transfer;
+	return PV_OK;
+}
+
+static void textures_have_their_share_of_host_memory(void **state)
+{
+	(void)state;
+	struct pv_renderer_ops with_opengl = fake_ops;
+	const uint64_t picture = 4096ull * 4096 * 4;
+	uint32_t id;
+
+	with_opengl.transfer_3d = fake_transfer_3d;
+	fake.base.ops = &with_opengl;
+	create_context(1);
+	for (id = 1; id < 20 && answer(create_texture(id, 4096, 4096)) == PV_GPU_RESP_OK_NODATA; id++)
+		;
+	assert_int_equal(id, 8); /* of 64 MiB and a little, in 512 */
+	assert_int_equal(guest.response[next_slot - 1].hdr.type, PV_GPU_RESP_ERR_OUT_OF_MEMORY);
+	assert_answer(unref(id), ERR_INVALID_RESOURCE_ID);
+	/* Its copy for displays as well. */
+	assert_answer(SEND(pv_gpu_set_scanout, HDR(SET_SCANOUT), .resource_id = 1, .r = {.width = 640, .height = 480}),
+		      ERR_OUT_OF_MEMORY);
+	assert_answer(create_texture(id, UINT32_MAX, UINT32_MAX), ERR_OUT_OF_MEMORY);
+	assert_answer(unref(7), OK_NODATA);
+	assert_answer(unref(6), OK_NODATA);
+	assert_answer(unref(5), OK_NODATA);
+	assert_int_equal(charged() / picture, 4);
+
+	/* What the renderer refuses costs nothing. */
+	uint64_t before = charged();
+	fake.status[OP_CREATE] = PV_ERR_GUEST;
+	assert_answer(create_texture(5, 64, 64), ERR_INVALID_PARAMETER);
+	assert_int_equal(charged(), before);
+	fake.status[OP_CREATE] = PV_OK;
+
+	/* With the renderer's process its textures are gone, and there is room for others under new ids. */
+	fake.base.events.lost(fake.base.events.user);
+	assert_true(charged() < 1 << 20);
+	for (id = 11; id < 18; id++)
+		assert_answer(create_texture(id, 4096, 4096), OK_NODATA);
+	pv_gpu_reset(gpu);
+	assert_int_equal(charged(), 0);
+	fake.base.ops = &fake_ops;
+}
+
+/* The second context is OpenGL's: a texture is made of it. */
+static void a_blob_in_a_context_of_another_renderer_costs_a_texture(void **state)
+{
+	(void)state;
+	create_context(1);
+	SEND(pv_gpu_ctx_create, IN(CTX_CREATE, 2), .context_init = 2);
+	create_blob(1, 1, 4 << 20);
+	create_blob(1, 2, 1ull << 40);
+	assert_answer(SEND(pv_gpu_resource_ref, IN(CTX_ATTACH_RESOURCE, 1), .resource_id = 1), OK_NODATA);
+	assert_true(charged() < 1 << 20);
+	assert_answer(SEND(pv_gpu_resource_ref, IN(CTX_ATTACH_RESOURCE, 2), .resource_id = 1), OK_NODATA);
+	assert_in_range(charged(), 4 << 20, 5 << 20);
+	assert_answer(SEND(pv_gpu_resource_ref, IN(CTX_ATTACH_RESOURCE, 2), .resource_id = 1), OK_NODATA);
+	assert_in_range(charged(), 4 << 20, 5 << 20);
+	assert_answer(SEND(pv_gpu_resource_ref, IN(CTX_ATTACH_RESOURCE, 2), .resource_id = 2), ERR_OUT_OF_MEMORY);
+	assert_int_equal(fake.attached_resource, 1);
+	assert_answer(unref(1), OK_NODATA);
+	assert_true(charged() < 1 << 20);
+}
+
 static void a_blob_is_shown_where_it_lies(void **state)
 {
 	(void)state;
@@ -925,6 +1007,8 @@ int main(void)
 	    TEST(an_unmap_behind_a_pending_map),
 	    TEST(a_creation_that_fails_late),
 	    TEST(resources_meet_contexts),
+	    TEST(textures_have_their_share_of_host_memory),
+	    TEST(a_blob_in_a_context_of_another_renderer_costs_a_texture),
 	    TEST(a_blob_is_shown_where_it_lies),
 	};
 

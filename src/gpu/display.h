@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A place to show the guest's scanouts. Displays are driven on the device thread and must not block it: they note the
- * damage and send or draw when their own consumer is ready, at their own pace (present = latest, never a queue).
+ * damage and send or draw when their own consumer is ready, at their own pace (present = latest, never a queue). Before
+ * they read a frame they have it fetched (pv_frame_fetch()).
  */
 #ifndef PV_GPU_DISPLAY_H
 #define PV_GPU_DISPLAY_H

@@ -41,6 +41,19 @@ pixman_format_code_t pv_gpu_format_to_pixman(uint32_t format)
 	}
 }
 
+uint32_t pv_gpu_format_plain(uint32_t format)
+{
+	switch (format) {
+	case PV_GPU_FORMAT_B8G8R8X8:
+	case PV_GPU_FORMAT_X8R8G8B8:
+	case PV_GPU_FORMAT_R8G8B8X8:
+	case PV_GPU_FORMAT_X8B8G8R8:
+		return PV_GPU_FORMAT_B8G8R8X8;
+	default:
+		return PV_GPU_FORMAT_B8G8R8A8;
+	}
+}
+
 uint64_t pv_frame_cost_bytes(uint32_t width, uint32_t height)
 {
 	const uint64_t page = 4096;
@@ -146,15 +159,113 @@ void pv_frame_refresh(struct pv_frame *frame)
 {
 	struct pv_rect stale = frame->stale;
 
-	if (pv_rect_is_empty(&stale) || !frame->refresh)
+	if ((pv_rect_is_empty(&stale) && !frame->fetching) || !frame->refresh)
 		return;
 	frame->stale = (struct pv_rect){0};
 	frame->refresh(frame, &stale);
 }
 
+/* ---- Fetching ---- */
+
+static bool begin_fetch(struct pv_frame *frame)
+{
+	struct pv_rect stale = frame->stale;
+
+	if (!frame->fetch || pv_rect_is_empty(&stale))
+		return false;
+	frame->stale = (struct pv_rect){0};
+	frame->fetching = true;
+	if (frame->fetch(frame, &stale))
+		return true;
+	frame->fetching = false;
+	frame->stale = stale;
+	return false;
+}
+
+bool pv_frame_fetch(struct pv_frame *frame, struct pv_frame_waiter *waiter)
+{
+	bool is_behind;
+
+	if (!frame->fetch) {
+		pv_frame_refresh(frame);
+		return true;
+	}
+	is_behind = frame->fetching && !pv_rect_is_empty(&frame->stale);
+	if (!frame->fetching && !begin_fetch(frame))
+		return true;
+	*waiter = (struct pv_frame_waiter){
+	    .ready = waiter->ready, .frame = frame, .next = frame->waiters, .is_behind = is_behind};
+	frame->waiters = waiter;
+	return false;
+}
+
+void pv_frame_stop_waiting(struct pv_frame_waiter *waiter)
+{
+	struct pv_frame_waiter **link;
+
+	if (!waiter->frame)
+		return;
+	link = &waiter->frame->waiters;
+	while (*link != waiter)
+		link = &(*link)->next;
+	*link = waiter->next;
+	waiter->frame = NULL;
+}
+
+static struct pv_frame_waiter *first_served(const struct pv_frame *frame)
+{
+	struct pv_frame_waiter *waiter = frame->waiters;
+
+	while (waiter && !waiter->is_served)
+		waiter = waiter->next;
+	return waiter;
+}
+
+/* Each may do anything when it is told. */
+static void tell_served(struct pv_frame *frame)
+{
+	struct pv_frame_waiter *waiter;
+
+	while ((waiter = first_served(frame))) {
+		pv_frame_stop_waiting(waiter);
+		waiter->ready(waiter);
+	}
+}
+
+static void serve(struct pv_frame *frame, bool all)
+{
+	for (struct pv_frame_waiter *waiter = frame->waiters; waiter; waiter = waiter->next) {
+		waiter->is_served = all || !waiter->is_behind;
+		waiter->is_behind = false;
+	}
+	tell_served(frame);
+}
+
+void pv_frame_fetched(struct pv_frame *frame)
+{
+	frame->fetching = false;
+	pv_frame_ref(frame);
+	serve(frame, false);
+	/* Nobody waits in vain for one that cannot be begun. */
+	if (frame->waiters && !frame->fetching && !begin_fetch(frame))
+		serve(frame, true);
+	pv_frame_unref(frame);
+}
+
+void pv_frame_let_go(struct pv_frame *frame)
+{
+	frame->refresh = NULL;
+	frame->fetch = NULL;
+	frame->fetching = false;
+	pv_frame_ref(frame);
+	serve(frame, true);
+	pv_frame_unref(frame);
+}
+
 void pv_frame_read_xrgb(struct pv_frame *frame, const struct pv_rect *src, void *dst, uint32_t dst_stride_bytes)
 {
-	pv_frame_refresh(frame);
+	if (!frame->fetch)
+		pv_frame_refresh(frame);
 	if (PV_NEVER(!pv_rect_fits(src, frame->width, frame->height)) || pv_rect_is_empty(src))
 		return;
 

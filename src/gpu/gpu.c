@@ -8,8 +8,7 @@
 #include "base/pages.h"
 #include "gpu/gpu_internal.h"
 
-#define DEFAULT_MAX_HOST_BYTES (512ull << 20)
-#define WINDOW_ALIGN           (2ull << 20)
+#define WINDOW_ALIGN (2ull << 20)
 
 #define FEATURES_OF_2D                                                                                                 \
 	(PV_VIRTIO_F_VERSION_1 | PV_VIRTIO_RING_F_INDIRECT_DESC | PV_VIRTIO_RING_F_EVENT_IDX | 1ull << PV_GPU_F_EDID | \
@@ -76,7 +75,7 @@ enum pv_status pv_gpu_create(const struct pv_gpu_params *params, struct pv_gpu *
 	gpu->loop = params->loop;
 	gpu->resume.run = pv_gpu_resume;
 	gpu->config.num_scanouts = params->nr_outputs;
-	gpu->max_host_bytes = params->max_host_bytes ? params->max_host_bytes : DEFAULT_MAX_HOST_BYTES;
+	gpu->max_host_bytes = params->max_host_bytes ? params->max_host_bytes : PV_GPU_DEFAULT_HOST_BYTES;
 	status = pv_gpu_update_outputs(gpu, params->outputs, params->nr_outputs);
 	if (status != PV_OK)
 		goto fail;
@@ -84,8 +83,10 @@ enum pv_status pv_gpu_create(const struct pv_gpu_params *params, struct pv_gpu *
 	if (status != PV_OK)
 		goto fail;
 	gpu->renderer = params->take_renderer;
-	gpu->renderer->events = (struct pv_renderer_events){
-	    .op_done = pv_gpu_op_done, .fence_signalled = pv_gpu_fence_signalled, .user = gpu};
+	gpu->renderer->events = (struct pv_renderer_events){.op_done = pv_gpu_op_done,
+							    .fence_signalled = pv_gpu_fence_signalled,
+							    .lost = pv_gpu_renderer_lost,
+							    .user = gpu};
 	status = set_up_3d(gpu);
 	if (status != PV_OK)
 		goto fail;

@@ -15,7 +15,8 @@ struct pv_gpu;
 
 enum { PV_GPU_QUEUE_CONTROL, PV_GPU_QUEUE_CURSOR, PV_GPU_NR_QUEUES };
 
-#define PV_GPU_CONFIG_BYTES 20
+#define PV_GPU_CONFIG_BYTES       20
+#define PV_GPU_DEFAULT_HOST_BYTES (UINT64_C(512) << 20)
 
 /* What the device needs from whoever carries its queues. Called on the device thread; must not block. */
 struct pv_gpu_transport_ops {
@@ -31,7 +32,7 @@ struct pv_gpu_params {
 	struct pv_renderer *take_renderer;
 	uint32_t nr_outputs; /* 1..PV_GPU_MAX_SCANOUTS */
 	struct pv_output outputs[PV_GPU_MAX_SCANOUTS];
-	uint64_t max_host_bytes; /* pictures of all 2D resources together; 0: 512 MiB */
+	uint64_t max_host_bytes; /* pictures and textures of all resources together; 0: PV_GPU_DEFAULT_HOST_BYTES */
 	/*
 	 * The window of host-visible memory (virtio shared memory id 1), 0 = none; else a multiple of 2 MiB. The core
 	 * makes one sparse memfd of this size; transports map it whole.

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/fuzz.h"
 #include "base/log.h"
 #include "display/png.h"
 #include "gpu/gpu.h"
@@ -44,25 +45,6 @@
 #define UNTOUCHED 0xee
 static uint8_t untouched[ANSWER_MAX_BYTES];
 static uint8_t picture[RAM_BYTES];
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
-struct input {
-	const uint8_t *data;
-	size_t len;
-};
-
-static uint8_t byte(struct input *in)
-{
-	if (in->len == 0)
-		return 0;
-	in->len--;
-	return *in->data++;
-}
 
 /* Mostly small; now and then any, or one at an edge. */
 static uint32_t number(struct input *in)
@@ -558,13 +540,6 @@ static void interrupt(void *user, uint32_t queue)
 
 static const struct pv_gpu_transport_ops transport_ops = {.interrupt = interrupt};
 
-static void no_log(void *user, enum pv_log_level level, const char *line)
-{
-	(void)user;
-	(void)level;
-	(void)line;
-}
-
 static struct pv_guest_map *make_map(const struct bench *b, bool with_ram, bool with_high)
 {
 	const struct pv_guest_region_params all[] = {
@@ -998,6 +973,9 @@ static void step(struct bench *b)
 	case 0xfb:
 		settle(b);
 		break;
+	case 0xfc:
+		b->fake->base.events.lost(b->fake->base.events.user);
+		break;
 	case 0xf8:
 		pv_gpu_get_stats(b->gpu, &stats);
 		check(stats.host_bytes <= MAX_HOST_BYTES);
@@ -1031,15 +1009,13 @@ static struct pv_gpu *make_gpu(struct bench *b)
 	return gpu;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	static struct pv_loop *loop;
 	struct bench b = {.in = {data, len}};
 
 	if (!loop) {
-		pv_log_set_sink(no_log, NULL);
+		pv_log_set_sink(drop_line, NULL);
 		check(pv_loop_create(&loop) == PV_OK);
 		memset(untouched, UNTOUCHED, sizeof(untouched));
 		for (uint32_t i = 0; i < RAM_BYTES; i++)

@@ -12,6 +12,13 @@
 /* More than any single response we give, or QEMU's limit of entries in one backing. */
 #define PV_GPU_MAX_BACKING_ENTRIES 16384
 
+/* Host memory of a resource. */
+struct pv_gpu_cost {
+	uint64_t picture_bytes; /* a 2D picture; with the 3D renderer: a texture, or one made of a blob */
+	uint64_t shown_bytes;   /* what displays see of a texture or blob */
+	uint64_t backing_bytes; /* the list of it */
+};
+
 struct pv_gpu_resource {
 	uint32_t id;
 	enum pv_resource_kind kind;
@@ -20,14 +27,14 @@ struct pv_gpu_resource {
 	bool has_backing;
 	bool has_uuid;
 	uint8_t uuid[16];
-	uint64_t host_bytes; /* charged for all of it, of which */
-	uint64_t picture_bytes, backing_bytes;
+	struct pv_gpu_cost cost;
+	uint64_t host_bytes; /* charged for all of it */
 	/* A blob's picture: the layout it was shown with last. */
 	bool has_layout;
 	struct pv_blob_layout layout;
 
 	/* Host blobs. */
-	uint32_t ctx_id, blob_flags;
+	uint32_t ctx_id, capset_id, blob_flags;
 	uint64_t ctx_serial; /* tells the context from a later one of the same id */
 	bool mapped;         /* has a range of the window, also while a map or unmap is pending */
 	uint64_t map_offset;
@@ -149,6 +156,9 @@ struct pv_gpu {
 
 	struct pv_gpu_stats stats;
 };
+
+/* commands.c: the renderer's process is gone, and with it what the guest's 3D resources had there. */
+void pv_gpu_renderer_lost(void *user);
 
 /* queue.c */
 void pv_gpu_op_done(void *user, uint64_t op_id, enum pv_status status);

@@ -85,6 +85,11 @@ struct pv_renderer_events {
 	 * at `offset_bytes` of a host blob, where the guest looks.
 	 */
 	void (*last_word)(void *user, uint32_t resource_id, uint64_t offset_bytes, uint32_t bits);
+	/*
+	 * Optional. The renderer was in a process of its own, which is gone: what the 3D resources of now had on the
+	 * host is free. Their ids are still known and answer with errors.
+	 */
+	void (*lost)(void *user);
 	void *user;
 };
 
@@ -118,7 +123,14 @@ struct pv_renderer_ops {
 	 */
 	enum pv_status (*get_frame)(struct pv_renderer *renderer, uint32_t resource_id,
 				    const struct pv_blob_layout *layout, struct pv_frame **out);
-	/* The guest flushed `rect`: what get_frame() gave last for this resource must show it when it is next read. */
+	/*
+	 * Optional: the resource's frame is this one from now on, which is in memory that others see as well. It has
+	 * the resource's size and one of the formats of pv_gpu_format_plain(). PV_ERR_UNSUPPORTED: it has no picture;
+	 * PV_ERR_GUEST: not one that can be shown.
+	 */
+	enum pv_status (*set_frame)(struct pv_renderer *renderer, uint32_t resource_id, struct pv_frame *frame);
+	/* The guest flushed `rect`: what get_frame() gave last for this resource must show it when it is next read,
+	 * or fetched. */
 	enum pv_status (*update_frame)(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id,
 				       const struct pv_rect *rect);
 	/* Asks for events->fence_signalled(fence_id) once all ops before this call have taken effect; may come at once.

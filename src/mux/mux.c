@@ -75,6 +75,14 @@ static void last_word(void *user, uint32_t resource_id, uint64_t offset_bytes, u
 		mux->base.events.last_word(mux->base.events.user, resource_id, offset_bytes, bits);
 }
 
+static void lost(void *user)
+{
+	struct mux *mux = user;
+
+	if (mux->base.events.lost)
+		mux->base.events.lost(mux->base.events.user);
+}
+
 static void forget(struct mux *mux, uint32_t resource_id)
 {
 	free(pv_id_map_remove(&mux->resources, resource_id));
@@ -201,6 +209,13 @@ static enum pv_status get_frame(struct pv_renderer *renderer, uint32_t resource_
 	if (!owner->ops->get_frame)
 		return PV_ERR_UNSUPPORTED;
 	return owner->ops->get_frame(owner, resource_id, layout, out);
+}
+
+static enum pv_status set_frame(struct pv_renderer *renderer, uint32_t resource_id, struct pv_frame *frame)
+{
+	struct pv_renderer *owner = owner_of_resource(to_mux(renderer), resource_id);
+
+	return owner->ops->set_frame ? owner->ops->set_frame(owner, resource_id, frame) : PV_ERR_UNSUPPORTED;
 }
 
 static enum pv_status update_frame(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id,
@@ -471,9 +486,9 @@ static uint64_t context_memory_bytes(struct pv_renderer *renderer, uint32_t ctx_
 #define COMMON_OPS                                                                                                     \
 	.destroy = destroy, .set_guest_map = set_guest_map, .resource_create = resource_create,                        \
 	.resource_destroy = resource_destroy, .attach_backing = attach_backing, .detach_backing = detach_backing,      \
-	.transfer_to_host = transfer_to_host, .get_frame = get_frame, .update_frame = update_frame,                    \
-	.create_fence = create_fence, .finish_batch = finish_batch, .reset = reset, .set_window = set_window,          \
-	.capset_info = capset_info, .capset = capset, .context_create = context_create,                                \
+	.transfer_to_host = transfer_to_host, .get_frame = get_frame, .set_frame = set_frame,                          \
+	.update_frame = update_frame, .create_fence = create_fence, .finish_batch = finish_batch, .reset = reset,      \
+	.set_window = set_window, .capset_info = capset_info, .capset = capset, .context_create = context_create,      \
 	.context_destroy = context_destroy, .context_attach = context_attach, .context_detach = context_detach,        \
 	.submit = submit, .blob_export = blob_export, .blob_map = blob_map, .blob_unmap = blob_unmap,                  \
 	.context_memory_bytes = context_memory_bytes
@@ -486,7 +501,7 @@ static const struct pv_renderer_ops mux_opengl_ops = {
 static void adopt(struct mux *mux, struct pv_renderer *child)
 {
 	child->events = (struct pv_renderer_events){
-	    .op_done = op_done, .fence_signalled = fence_signalled, .last_word = last_word, .user = mux};
+	    .op_done = op_done, .fence_signalled = fence_signalled, .last_word = last_word, .lost = lost, .user = mux};
 	if (!mux->opengl && child->ops->transfer_3d)
 		mux->opengl = child;
 }

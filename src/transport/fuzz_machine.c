@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fuzz.h"
 #include "base/log.h"
 #include "base/socket.h"
 #include "render2d/render2d.h"
@@ -132,13 +133,6 @@ void fuzz_machine_poke(struct fuzz_machine *machine, struct fuzz_input *input)
 	at += (off_t)(fuzz_take_u8(input) % 32) * 4;
 	fuzz_take(input, bytes, sizeof(bytes));
 	put(machine, at, bytes, sizeof(bytes));
-}
-
-static void drop_line(void *user, enum pv_log_level level, const char *line)
-{
-	(void)user;
-	(void)level;
-	(void)line;
 }
 
 void fuzz_machine_loop(struct fuzz_machine *machine, struct fuzz_input *input,

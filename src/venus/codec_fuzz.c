@@ -8,6 +8,7 @@
  */
 #include <stdlib.h>
 
+#include "base/fuzz.h"
 #include "base/log.h"
 #include "venus/generated/internal.h"
 #include "venus/null_driver.h"
@@ -17,22 +18,7 @@
 
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static uint8_t replies[16 << 10];
-
-static void drop_line(void *user, enum pv_log_level level, const char *line)
-{
-	(void)user;
-	(void)level;
-	(void)line;
-}
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 static void start(uint32_t how)
 {

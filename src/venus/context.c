@@ -34,6 +34,7 @@ enum pv_status pv_venus_context_create(const struct pv_venus_context_params *par
 	context->mailbox = params->mailbox;
 	context->renderer = params->renderer;
 	context->monitor = params->monitor;
+	context->memory = params->memory;
 	pv_mutex_init(&context->resources_lock);
 	pv_mutex_init(&context->rings_lock);
 	pv_mutex_init(&context->timelines_lock);

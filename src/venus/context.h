@@ -36,6 +36,7 @@ struct pv_venus_context {
 	/* ---- Host Vulkan: instance.c, device.c, memory.c ---- */
 	/* Immutable; what the guest sees. */
 	const struct pv_venus_host_device *host_device;
+	struct pv_venus_account *memory; /* of all contexts' device memory in pages of ours; outlives the context */
 	/*
 	 * Valid once vkCreateInstance succeeded; there is one instance a context, for its whole life: the host's is
 	 * destroyed with the context, since other rings may still be using it when the guest says vkDestroyInstance.
@@ -87,6 +88,7 @@ struct pv_venus_context_params {
 	struct pv_venus_mailbox *mailbox;
 	struct pv_venus_monitor *monitor;
 	const struct pv_renderer *renderer;
+	struct pv_venus_account *memory; /* borrowed; NULL: not counted */
 };
 PV_MUST_USE enum pv_status pv_venus_context_create(const struct pv_venus_context_params *params,
 						   struct pv_venus_context **out);

@@ -8,6 +8,7 @@
  */
 #include <stdlib.h>
 
+#include "base/fuzz.h"
 #include "base/log.h"
 #include "base/pages.h"
 #include "base/socket.h"
@@ -24,25 +25,10 @@
 #define RESOURCE_ID     1
 #define TOMBSTONE       32
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static uint8_t replies[16 << 10];
 static struct pv_venus_host_device host;
 static VkExtensionProperties extensions[4];
 static VkQueueFamilyProperties families[2];
-
-static void drop_line(void *user, enum pv_log_level level, const char *line)
-{
-	(void)user;
-	(void)level;
-	(void)line;
-}
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 /* A device would need functions by name. */
 static VkResult VKAPI_CALL no_device(VkPhysicalDevice physical_device, const VkDeviceCreateInfo *info,

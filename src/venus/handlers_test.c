@@ -251,6 +251,39 @@ static void free_it(uint64_t id)
 	pv_venus_handle_vkFreeMemory(&w.decoder, &args);
 }
 
+/* Of all contexts together. */
+static void test_memory_of_the_hosts_has_a_limit(void **state)
+{
+	const uint64_t third = UINT64_C(340) << 20;
+	struct pv_venus_account *account;
+	struct pv_venus_resource *blob;
+
+	(void)state;
+	assert_int_equal(pv_venus_account_create(&account), PV_OK);
+	w.context.memory = account;
+	for (uint64_t id = 11; id <= 13; id++)
+		assert_int_equal(allocate(id, MAPPED_TYPE, third, NULL), VK_SUCCESS);
+	assert_int_equal(allocate(14, MAPPED_TYPE, third, NULL), VK_ERROR_OUT_OF_DEVICE_MEMORY);
+	assert_int_equal(atomic_load(&account->bytes), 3 * third);
+	/* The driver's own is another matter. */
+	assert_int_equal(allocate(15, LOCAL_TYPE, third, NULL), VK_SUCCESS);
+	free_it(11);
+	assert_int_equal(allocate(16, MAPPED_TYPE, third, NULL), VK_SUCCESS);
+	/* A blob that was made of it keeps it. */
+	assert_int_equal(pv_venus_memory_export(&w.context, 16, third, &blob), PV_OK);
+	free_it(16);
+	assert_int_equal(atomic_load(&account->bytes), 3 * third);
+	pv_venus_resource_unref(blob);
+	w.result = VK_ERROR_OUT_OF_DEVICE_MEMORY;
+	assert_int_equal(allocate(17, MAPPED_TYPE, third, NULL), VK_ERROR_OUT_OF_DEVICE_MEMORY);
+	w.result = VK_SUCCESS;
+	free_it(12);
+	free_it(13);
+	assert_int_equal(atomic_load(&account->bytes), 0);
+	w.context.memory = NULL;
+	pv_venus_account_unref(account);
+}
+
 static void test_mapped_memory_is_ours(void **state)
 {
 	VkMemoryDedicatedAllocateInfo dedicated = {.sType = VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO};
@@ -639,6 +672,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(test_mapped_memory_is_ours),
+	    TEST(test_memory_of_the_hosts_has_a_limit),
 	    TEST(test_local_memory_is_the_drivers),
 	    TEST(test_no_memory_leaves_a_tombstone),
 	    TEST(test_absurd_sizes_do_not_reach_the_host),

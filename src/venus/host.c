@@ -182,6 +182,7 @@ enum pv_status pv_venus_host_create(const struct pv_venus_host_params *params, s
 
 		device->index = (uint32_t)i;
 		device->emulate_portability = params->emulate_portability;
+		device->max_memory_bytes = params->max_memory_bytes;
 		device->dma_buf = params->dma_buf;
 		device->virtual_gpu = params->virtual_gpu;
 		if (params->all && !device->refusal)
@@ -266,4 +267,17 @@ VkPhysicalDevice pv_venus_host_device_find(const struct pv_venus_host_device *de
 	if (!found)
 		pv_log(PV_LOG_ERROR, module, "the host's device \"%s\" is gone", device->properties.deviceName);
 	return found;
+}
+
+uint64_t pv_venus_host_device_importable_bytes(const struct pv_venus_host_device *device)
+{
+	uint64_t largest = 0;
+
+	for (uint32_t i = 0; i < device->memory.memoryTypeCount; i++) {
+		uint64_t size = device->memory.memoryHeaps[device->memory.memoryTypes[i].heapIndex].size;
+
+		if ((device->importable_types & (1u << i)) && size > largest)
+			largest = size;
+	}
+	return largest;
 }

@@ -27,6 +27,8 @@ struct pv_venus_host_params {
 	bool dma_buf;
 	/* For a virtual machine: a device that runs on a CPU is shown as a virtual GPU. */
 	bool virtual_gpu;
+	/* Heaps of memory that can be imported, which is the host's, are not shown larger than this. 0: no limit. */
+	uint64_t max_memory_bytes;
 	/* Look at all devices closely, not just at the chosen one: for a list. */
 	bool all;
 };
@@ -63,6 +65,7 @@ struct pv_venus_host_device {
 	const char *guests_own[PV_VENUS_MAX_GUESTS_OWN];
 	uint32_t nr_guests_own;
 	bool emulate_portability, dma_buf, virtual_gpu; /* as in the params */
+	uint64_t max_memory_bytes;
 	/* Which one of several alike: the driver's list is in the same order for each instance. */
 	uint32_t nr_alike_before;
 };
@@ -78,6 +81,9 @@ void pv_venus_host_destroy(struct pv_venus_host *host);
 const struct pv_venus_host_device *pv_venus_host_devices(const struct pv_venus_host *host, size_t *out_count);
 /* What guests are shown; NULL: none is usable, or none matches params.device; *out_why (static) then says so. */
 const struct pv_venus_host_device *pv_venus_host_chosen(const struct pv_venus_host *host, const char **out_why);
+
+/* Of a device that can be used: the largest heap of memory that ours can be imported into. */
+uint64_t pv_venus_host_device_importable_bytes(const struct pv_venus_host_device *device);
 
 /* The same device in another instance; NULL: it is gone. `list` and `get` are that instance's functions. */
 VkPhysicalDevice pv_venus_host_device_find(const struct pv_venus_host_device *device, VkInstance instance,

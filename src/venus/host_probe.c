@@ -237,6 +237,17 @@ void pv_venus_probe_filter_memory(VkPhysicalDeviceMemoryProperties *memory, uint
 			memory->memoryTypes[i].propertyFlags &= ~mapped;
 }
 
+void pv_venus_probe_limit_memory(VkPhysicalDeviceMemoryProperties *memory, uint32_t importable_types,
+				 uint64_t max_bytes)
+{
+	for (uint32_t i = 0; i < memory->memoryTypeCount; i++) {
+		VkMemoryHeap *heap = &memory->memoryHeaps[memory->memoryTypes[i].heapIndex];
+
+		if (importable_types & (1u << i))
+			heap->size = pv_min_u64(heap->size, max_bytes);
+	}
+}
+
 static uint64_t max_u64(uint64_t a, uint64_t b)
 {
 	return a > b ? a : b;
@@ -379,6 +390,8 @@ void pv_venus_probe_device(const struct pv_venus_probe *probe, VkPhysicalDevice 
 	    max_u64(max_u64(import.minImportedHostPointerAlignment, pv_page_bytes()), GUEST_PAGE_BYTES);
 	probe->get_memory(handle, &device->memory);
 	pv_venus_probe_filter_memory(&device->memory, device->importable_types);
+	if (device->max_memory_bytes)
+		pv_venus_probe_limit_memory(&device->memory, device->importable_types, device->max_memory_bytes);
 	/* Not where all memory is ours, which comes zeroed. */
 	device->zeroes_memory =
 	    !device->emulate_portability && !all_is_importable(device) && zeroes_memory(probe, handle);

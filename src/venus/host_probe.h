@@ -45,6 +45,9 @@ bool pv_venus_extension_is_virtual(const char *name);
 bool pv_venus_extension_is_guests_own(const char *name);
 /* What of `memory` a guest is shown when only `importable_types` can be shared with it. */
 void pv_venus_probe_filter_memory(VkPhysicalDeviceMemoryProperties *memory, uint32_t importable_types);
+/* Heaps of types that are importable are `max_bytes` large at the most. */
+void pv_venus_probe_limit_memory(VkPhysicalDeviceMemoryProperties *memory, uint32_t importable_types,
+				 uint64_t max_bytes);
 
 /* Enables VK_KHR_portability_enumeration where the loader has it. *flags: for VkInstanceCreateInfo. */
 uint32_t pv_venus_host_instance_extensions(const char **names, VkInstanceCreateFlags *flags);

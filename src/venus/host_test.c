@@ -122,6 +122,24 @@ static void test_memory_that_cannot_be_shared_is_not_mapped(void **state)
 	assert_int_equal(memory.memoryTypes[4].heapIndex, 2);
 }
 
+static void test_heaps_of_host_memory_have_a_limit(void **state)
+{
+	VkPhysicalDeviceMemoryProperties memory = {
+	    .memoryTypeCount = 3,
+	    .memoryTypes = {{LOCAL, 0}, {VISIBLE, 1}, {VISIBLE, 2}},
+	    .memoryHeapCount = 3,
+	    .memoryHeaps = {{.size = 1000}, {.size = 1000}, {.size = 100}},
+	};
+	const struct pv_venus_host_device device = {.memory = memory, .importable_types = 1 << 1 | 1 << 2};
+
+	(void)state;
+	assert_int_equal(pv_venus_host_device_importable_bytes(&device), 1000);
+	pv_venus_probe_limit_memory(&memory, device.importable_types, 500);
+	assert_int_equal(memory.memoryHeaps[0].size, 1000);
+	assert_int_equal(memory.memoryHeaps[1].size, 500);
+	assert_int_equal(memory.memoryHeaps[2].size, 100);
+}
+
 /* ---- Portability: features ---- */
 
 static void test_portability_masks_features(void **state)
@@ -210,6 +228,7 @@ int main(void)
 	    cmocka_unit_test(test_portability_hides_extensions),
 	    cmocka_unit_test(test_virtual_extensions_stay_here),
 	    cmocka_unit_test(test_memory_that_cannot_be_shared_is_not_mapped),
+	    cmocka_unit_test(test_heaps_of_host_memory_have_a_limit),
 	    cmocka_unit_test(test_portability_masks_features),
 	    cmocka_unit_test(test_chains),
 	    cmocka_unit_test(test_barriers),

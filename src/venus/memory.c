@@ -62,16 +62,28 @@ static bool aligned_size(const struct pv_venus_host_device *host, uint64_t guest
 	return true;
 }
 
-/* Pages for a new allocation; none beyond what the heap has, so that one guest's wish does not exhaust the host. */
-static VkResult new_pages(const struct pv_venus_host_device *host, uint32_t type, uint64_t size,
+/* Pages for a new allocation; all together not more than the heap has, so that a guest does not exhaust the host. */
+static VkResult new_pages(const struct pv_venus_context *context, uint32_t type, uint64_t size,
 			  struct pv_venus_resource **out)
 {
-	uint64_t heap = host->memory.memoryHeaps[host->memory.memoryTypes[type].heapIndex].size;
+	const VkPhysicalDeviceMemoryProperties *memory = &context->host_device->memory;
+	uint64_t heap = memory->memoryHeaps[memory->memoryTypes[type].heapIndex].size;
+	struct pv_venus_resource *resource;
 	int fd;
 
 	if (size == 0 || size > heap || pv_shm_create("pvgpu-memory", size, &fd) != PV_OK ||
-	    pv_venus_resource_create(PV_VENUS_RESOURCE_MEMORY, size, fd, out) != PV_OK)
+	    pv_venus_resource_create(PV_VENUS_RESOURCE_MEMORY, size, fd, &resource) != PV_OK)
 		return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+	if (context->memory && !pv_venus_resource_charge_within(resource, context->memory, heap)) {
+		PV_LOG_LIMITED(
+		    PV_LOG_WARNING, module,
+		    "context %u (%s): the guest's Vulkan programs need more than the %llu MiB of device memory "
+		    "that there are; see --max-host-memory",
+		    context->id, context->name, (unsigned long long)(heap >> 20));
+		pv_venus_resource_unref(resource);
+		return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+	}
+	*out = resource;
 	return VK_SUCCESS;
 }
 
@@ -120,7 +132,7 @@ static VkResult choose_pages(struct pv_venus_decoder *d, VkMemoryAllocateInfo *i
 	/* It wants the exact size of the image or buffer, which need not be one of whole pages. */
 	(void)pv_venus_chain_take(info, VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO);
 	return blob ? blob_pages(d, blob->resourceId, info->allocationSize, out)
-		    : new_pages(host, info->memoryTypeIndex, info->allocationSize, out);
+		    : new_pages(d->context, info->memoryTypeIndex, info->allocationSize, out);
 }
 
 /* Memory of the driver's own may have been another guest's: it is to be zeroed where the driver can. */

@@ -2,6 +2,7 @@
 /* The one physical device a guest sees: its lists come from what was read at start (host.h). */
 #include <string.h>
 
+#include "venus/chain.h"
 #include "venus/handler.h"
 #include "venus/host.h"
 #include "venus/portability.h"
@@ -122,12 +123,24 @@ void pv_venus_handle_vkGetPhysicalDeviceMemoryProperties(struct pv_venus_decoder
 	*args->pMemoryProperties = d->context->host_device->memory;
 }
 
+/* Heaps may be shown smaller than they are. */
+static void limit_budget(const VkPhysicalDeviceMemoryProperties2 *properties)
+{
+	const VkPhysicalDeviceMemoryProperties *memory = &properties->memoryProperties;
+	VkPhysicalDeviceMemoryBudgetPropertiesEXT *budget =
+	    pv_venus_chain_find(properties->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT);
+
+	for (uint32_t i = 0; budget && i < memory->memoryHeapCount; i++)
+		budget->heapBudget[i] = pv_min_u64(budget->heapBudget[i], memory->memoryHeaps[i].size);
+}
+
 void pv_venus_handle_vkGetPhysicalDeviceMemoryProperties2(
     struct pv_venus_decoder *d, struct pv_venus_args_vkGetPhysicalDeviceMemoryProperties2 *args)
 {
 	/* For the budget in the chain, which changes. */
 	d->context->instance_fn.GetPhysicalDeviceMemoryProperties2(args->physicalDevice, args->pMemoryProperties);
 	args->pMemoryProperties->memoryProperties = d->context->host_device->memory;
+	limit_budget(args->pMemoryProperties);
 }
 
 static void mask_queue_family(const struct pv_venus_decoder *d, VkQueueFamilyProperties *properties)

@@ -37,6 +37,8 @@ struct venus {
 	void (*execute)(struct pv_venus_decoder *decoder);
 	bool use_guest_vram;
 	uint64_t max_shm_bytes;
+	struct pv_venus_account *memory; /* of all contexts: device memory in pages of ours or in the window */
+	uint64_t max_memory_bytes;
 
 	int window_fd; /* borrowed; -1: none */
 	uint64_t window_bytes;
@@ -183,6 +185,7 @@ static enum pv_status context_create(struct pv_renderer *renderer, uint64_t op_i
 	    .mailbox = &venus->mailbox,
 	    .monitor = venus->monitor,
 	    .renderer = &venus->base,
+	    .memory = venus->memory,
 	};
 	struct client *client;
 	enum pv_status status;
@@ -306,6 +309,37 @@ static enum pv_status check_limit(struct client *client, uint64_t size_bytes)
 	return PV_ERR_NO_MEMORY;
 }
 
+static enum pv_status wrap_shared(struct client *client, uint64_t size_bytes, struct pv_venus_resource **out)
+{
+	enum pv_status status = pv_venus_resource_wrap(PV_VENUS_RESOURCE_SHM, size_bytes, NULL, out);
+
+	if (status == PV_OK)
+		pv_venus_resource_charge(*out, client->account);
+	return status;
+}
+
+/* Device memory may keep it when it has left the window. */
+static enum pv_status wrap_memory(struct client *client, uint64_t size_bytes, struct pv_venus_resource **out)
+{
+	struct pv_venus_resource *resource;
+	enum pv_status status = pv_venus_resource_wrap(PV_VENUS_RESOURCE_MEMORY, size_bytes, NULL, &resource);
+
+	if (status != PV_OK)
+		return status;
+	if (!pv_venus_resource_charge_within(resource, client->venus->memory, client->venus->max_memory_bytes)) {
+		PV_LOG_LIMITED(
+		    PV_LOG_WARNING, "venus",
+		    "context %u (%s): the guest's Vulkan programs need more than the %llu MiB of device memory "
+		    "that there are; see --max-host-memory",
+		    client->context->id, client->context->name,
+		    (unsigned long long)(client->venus->max_memory_bytes >> 20));
+		pv_venus_resource_unref(resource);
+		return PV_ERR_NO_MEMORY;
+	}
+	*out = resource;
+	return PV_OK;
+}
+
 static enum pv_status make_resource(struct client *client, struct blob *blob, struct pv_venus_resource **out)
 {
 	struct venus *venus = client->venus;
@@ -322,11 +356,8 @@ static enum pv_status make_resource(struct client *client, struct blob *blob, st
 	}
 	if (venus->window_fd >= 0) {
 		/* Its bytes are where the guest maps it. The window is what limits them. */
-		status = pv_venus_resource_wrap(blob->blob_id ? PV_VENUS_RESOURCE_MEMORY : PV_VENUS_RESOURCE_SHM,
-						blob->size_bytes, NULL, out);
-		if (status == PV_OK)
-			pv_venus_resource_charge(*out, client->account);
-		return status;
+		return blob->blob_id ? wrap_memory(client, blob->size_bytes, out)
+				     : wrap_shared(client, blob->size_bytes, out);
 	}
 	status = check_limit(client, blob->size_bytes);
 	if (status != PV_OK)
@@ -784,6 +815,7 @@ static void destroy(struct pv_renderer *renderer)
 	pv_venus_monitor_destroy(venus->monitor);
 	pv_id_map_finish(&venus->clients);
 	pv_id_map_finish(&venus->blobs);
+	pv_venus_account_unref(venus->memory);
 	free(venus);
 }
 
@@ -836,8 +868,11 @@ enum pv_status pv_venus_renderer_create(const struct pv_venus_renderer_params *p
 
 	if (!venus)
 		return PV_ERR_NO_MEMORY;
-	status = pv_venus_monitor_create(&venus->monitor);
+	status = pv_venus_account_create(&venus->memory);
+	if (status == PV_OK)
+		status = pv_venus_monitor_create(&venus->monitor);
 	if (status != PV_OK) {
+		pv_venus_account_unref(venus->memory);
 		free(venus);
 		return status;
 	}
@@ -845,6 +880,8 @@ enum pv_status pv_venus_renderer_create(const struct pv_venus_renderer_params *p
 	venus->base.ops = &ops;
 	venus->execute = params->execute ? params->execute : pv_venus_execute;
 	venus->host_device = params->host ? pv_venus_host_chosen(params->host, &why) : NULL;
+	venus->max_memory_bytes =
+	    venus->host_device ? pv_venus_host_device_importable_bytes(venus->host_device) : UINT64_MAX;
 	venus->use_guest_vram = params->use_guest_vram;
 	venus->max_shm_bytes = params->max_shm_bytes ? params->max_shm_bytes : PV_VENUS_DEFAULT_SHM_BYTES;
 	venus->window_fd = -1;

@@ -131,6 +131,21 @@ void pv_venus_account_unref(struct pv_venus_account *account)
 		free(account);
 }
 
+bool pv_venus_resource_charge_within(struct pv_venus_resource *resource, struct pv_venus_account *account,
+				     uint64_t max_bytes)
+{
+	uint64_t used = atomic_load_explicit(&account->bytes, memory_order_relaxed);
+
+	do {
+		if (!pv_range_fits(used, resource->size_bytes, max_bytes))
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(&account->bytes, &used, used + resource->size_bytes,
+							memory_order_relaxed, memory_order_relaxed));
+	atomic_fetch_add_explicit(&account->refs, 1, memory_order_relaxed);
+	resource->account = account;
+	return true;
+}
+
 void pv_venus_resource_charge(struct pv_venus_resource *resource, struct pv_venus_account *account)
 {
 	atomic_fetch_add_explicit(&account->refs, 1, memory_order_relaxed);

@@ -14,7 +14,10 @@ enum pv_venus_resource_kind {
 	PV_VENUS_RESOURCE_GUEST,  /* guest pages, contiguous in our address space; or not mapped at all */
 };
 
-/* What a context's shared memory takes on the host, whoever still holds it. Counted. Any thread. */
+/*
+ * What a context's shared memory, or the device memory of all, takes on the host, whoever still holds it. Counted. Any
+ * thread.
+ */
 struct pv_venus_account {
 	_Atomic uint32_t refs;
 	_Atomic uint64_t bytes;
@@ -69,6 +72,9 @@ PV_MUST_USE enum pv_status pv_venus_resource_move_to_window(struct pv_venus_reso
 bool pv_venus_resource_leave_window(struct pv_venus_resource *resource);
 /* Before others see it. */
 void pv_venus_resource_charge(struct pv_venus_resource *resource, struct pv_venus_account *account);
+/* False, and nothing charged, if that makes more than `max_bytes`. */
+PV_MUST_USE bool pv_venus_resource_charge_within(struct pv_venus_resource *resource, struct pv_venus_account *account,
+						 uint64_t max_bytes);
 /* Any thread. NULL is fine for unref. */
 struct pv_venus_resource *pv_venus_resource_ref(struct pv_venus_resource *resource);
 void pv_venus_resource_unref(struct pv_venus_resource *resource);

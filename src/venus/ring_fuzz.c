@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/fuzz.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "venus/decoder.h"
@@ -30,27 +31,6 @@
 #define MAX_WORDS    64
 #define NO_OPERATION 0x4000u
 #define PATIENCE_NS  UINT64_C(15000000000)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
-struct input {
-	const uint8_t *data;
-	size_t len;
-};
-
-static uint8_t byte(struct input *in)
-{
-	if (in->len == 0)
-		return 0;
-	in->len--;
-	return *in->data++;
-}
 
 /* Mostly small; now and then any, or one at an edge. */
 static uint64_t number(struct input *in)

@@ -5,12 +5,14 @@
 
 #include "base/log.h"
 #include "gpu/frame.h"
+#include "gpu/texture.h"
+#include "virgl/command.h"
+#include "virgl/sampled.h"
 
 #define MODULE "virgl"
 
-/* Of virglrenderer's protocol: the header of a command, and the one that gives a blob its type. */
+/* Of the command that gives a blob its type. */
 enum {
-	CMD_PIPE_RESOURCE_SET_TYPE = 49,
 	/* Words from the header on; further planes follow. */
 	SET_TYPE_RESOURCE = 1,
 	SET_TYPE_FORMAT = 2,
@@ -23,23 +25,6 @@ enum {
 
 /* Gallium's. */
 enum { TARGET_2D = 2, BIND_RENDER_TARGET = 1 << 1, BIND_SAMPLER_VIEW = 1 << 3 };
-
-/* One that a context has. */
-struct pv_virgl_import {
-	struct pv_virgl_import *next;
-	struct pv_virgl_resource *resource;
-};
-
-static uint32_t command_of(uint32_t header)
-{
-	return header & 0xff;
-}
-
-/* With the header. */
-static size_t words_of(uint32_t header)
-{
-	return 1 + (size_t)(header >> 16);
-}
 
 /* Formats that windows have; 0: another. */
 static uint32_t bytes_per_pixel(uint32_t format)
@@ -65,15 +50,6 @@ static uint32_t bytes_per_pixel(uint32_t format)
 	}
 }
 
-static struct pv_virgl_import *find(const struct pv_virgl_context *context, uint32_t resource_id)
-{
-	struct pv_virgl_import *import = context->imports;
-
-	while (import && import->resource->id != resource_id)
-		import = import->next;
-	return import;
-}
-
 static void attach_texture(const struct pv_virgl_context *context, const struct pv_virgl_resource *resource)
 {
 	virgl_renderer_ctx_attach_resource((int)context->id, (int)resource->id);
@@ -81,11 +57,11 @@ static void attach_texture(const struct pv_virgl_context *context, const struct 
 
 enum pv_status pv_virgl_import_attach(struct pv_virgl_context *context, struct pv_virgl_resource *resource)
 {
-	struct pv_virgl_import *import = find(context, resource->id);
+	struct pv_virgl_import *import;
 
-	if (import)
+	if (pv_id_map_get(&context->imports, resource->id))
 		return PV_OK;
-	if (context->nr_imports == PV_VIRGL_MAX_IMPORTS) {
+	if (context->imports.count == PV_VIRGL_MAX_IMPORTS) {
 		PV_LOG_LIMITED(PV_LOG_WARNING, MODULE, "context %u has %d blobs of other renderers already",
 			       context->id, PV_VIRGL_MAX_IMPORTS);
 		return PV_ERR_NO_MEMORY;
@@ -93,9 +69,11 @@ enum pv_status pv_virgl_import_attach(struct pv_virgl_context *context, struct p
 	import = malloc(sizeof(*import));
 	if (!import)
 		return PV_ERR_NO_MEMORY;
-	*import = (struct pv_virgl_import){.next = context->imports, .resource = resource};
-	context->imports = import;
-	context->nr_imports++;
+	*import = (struct pv_virgl_import){.resource = resource};
+	if (pv_id_map_add(&context->imports, resource->id, import) != PV_OK) {
+		free(import);
+		return PV_ERR_NO_MEMORY;
+	}
 	/* Another context has said already what it is. */
 	if (pv_virgl_is_typed(resource))
 		attach_texture(context, resource);
@@ -104,24 +82,25 @@ enum pv_status pv_virgl_import_attach(struct pv_virgl_context *context, struct p
 
 void pv_virgl_import_detach(struct pv_virgl_context *context, uint32_t resource_id)
 {
-	for (struct pv_virgl_import **link = &context->imports; *link; link = &(*link)->next) {
-		struct pv_virgl_import *import = *link;
+	struct pv_virgl_import *import = pv_id_map_remove(&context->imports, resource_id);
 
-		if (import->resource->id != resource_id)
-			continue;
-		*link = import->next;
-		context->nr_imports--;
-		if (pv_virgl_is_typed(import->resource))
-			virgl_renderer_ctx_detach_resource((int)context->id, (int)resource_id);
-		free(import);
+	if (!import)
 		return;
-	}
+	if (pv_virgl_is_typed(import->resource))
+		virgl_renderer_ctx_detach_resource((int)context->id, (int)resource_id);
+	free(import);
+	if (context->imports.count == 0)
+		pv_virgl_sampled_forget(context);
 }
 
 void pv_virgl_import_detach_all(struct pv_virgl_context *context)
 {
-	while (context->imports)
-		pv_virgl_import_detach(context, context->imports->resource->id);
+	const struct pv_virgl_import *import;
+	uint32_t cursor = 0;
+
+	while ((import = pv_id_map_any(&context->imports, &cursor)))
+		pv_virgl_import_detach(context, import->resource->id);
+	pv_id_map_finish(&context->imports);
 }
 
 /* The library would count a picture beyond the memory as an error of the context. */
@@ -140,8 +119,22 @@ static void fetch(const struct pv_virgl_context *context, const struct pv_virgl_
 
 	if (!resource->file.iov_base || !fits(resource))
 		return;
+	resource->virgl->imported_bytes +=
+	    (uint64_t)resource->width * resource->height * bytes_per_pixel(resource->format);
 	(void)virgl_renderer_transfer_write_iov(resource->id, context->id, 0, resource->stride_bytes, 0, &box,
 						resource->offset_bytes, NULL, 0);
+}
+
+/* The device has counted a texture that is not much more than the blob. */
+static bool is_paid_for(const struct virgl_renderer_resource_create_args *args,
+			const struct pv_virgl_resource *resource)
+{
+	const struct pv_resource_info info = {
+	    .format = args->format, .width = args->width, .height = args->height, .texture = {.target = args->target}};
+
+	return args->width > 0 && args->height > 0 && args->width <= PV_FRAME_MAX_SIDE &&
+	       args->height <= PV_FRAME_MAX_SIDE &&
+	       pv_texture_cost_bytes(&info) <= pv_texture_max_import_bytes(resource->blob_bytes);
 }
 
 /* Tells whether the command is dealt with; else it is the library's to judge. */
@@ -154,7 +147,7 @@ static bool set_type(struct pv_virgl_context *context, const uint32_t *command, 
 
 	if (nr_words < SET_TYPE_WORDS)
 		return false;
-	import = find(context, command[SET_TYPE_RESOURCE]);
+	import = pv_id_map_get(&context->imports, command[SET_TYPE_RESOURCE]);
 	if (!import)
 		return false;
 	resource = import->resource;
@@ -165,8 +158,7 @@ static bool set_type(struct pv_virgl_context *context, const uint32_t *command, 
 	args.format = command[SET_TYPE_FORMAT];
 	args.width = command[SET_TYPE_WIDTH];
 	args.height = command[SET_TYPE_HEIGHT];
-	if (args.width == 0 || args.height == 0 || args.width > PV_FRAME_MAX_SIDE || args.height > PV_FRAME_MAX_SIDE ||
-	    virgl_renderer_resource_create(&args, NULL, 0) != 0) {
+	if (!is_paid_for(&args, resource) || virgl_renderer_resource_create(&args, NULL, 0) != 0) {
 		PV_LOG_LIMITED(PV_LOG_WARNING, MODULE, "context %u: blob %u cannot be a texture: format %u, %u x %u",
 			       context->id, resource->id, args.format, args.width, args.height);
 		return false;
@@ -188,27 +180,39 @@ static bool set_type(struct pv_virgl_context *context, const uint32_t *command, 
 	for (uint32_t i = 0; i < resource->virgl->contexts.capacity; i++) {
 		const struct pv_virgl_context *other = resource->virgl->contexts.slots[i].value;
 
-		if (resource->virgl->contexts.slots[i].id != 0 && find(other, resource->id))
+		if (resource->virgl->contexts.slots[i].id != 0 && pv_id_map_get(&other->imports, resource->id))
 			attach_texture(other, resource);
 	}
 	fetch(context, resource);
 	return true;
 }
 
+static void fetch_wanted(struct pv_virgl_context *context)
+{
+	for (uint32_t i = 0; i < context->imports.capacity; i++) {
+		struct pv_virgl_import *import = context->imports.slots[i].value;
+
+		if (context->imports.slots[i].id == 0 || !(import->wanted || import->always_wanted))
+			continue;
+		import->wanted = false;
+		if (pv_virgl_is_typed(import->resource))
+			fetch(context, import->resource);
+	}
+}
+
 int pv_virgl_import_submit(struct pv_virgl_context *context, const uint32_t *commands, size_t nr_words)
 {
 	size_t start = 0;
 
-	for (const struct pv_virgl_import *import = context->imports; import; import = import->next)
-		if (pv_virgl_is_typed(import->resource))
-			fetch(context, import->resource);
+	pv_virgl_sampled_follow(context, commands, nr_words);
+	fetch_wanted(context);
 	for (size_t at = 0, len; at < nr_words; at += len) {
 		int error;
 
-		len = words_of(commands[at]);
+		len = pv_virgl_command_words(commands[at]);
 		if (len > nr_words - at)
 			break; /* the library says so */
-		if (command_of(commands[at]) != CMD_PIPE_RESOURCE_SET_TYPE)
+		if (pv_virgl_command_code(commands[at]) != PV_VIRGL_CMD_PIPE_RESOURCE_SET_TYPE)
 			continue;
 		error = at > start ? pv_virgl_execute(context, commands + start, at - start) : 0;
 		if (error)

@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/socket.h"
+#include "virgl/opengl.h"
 
 #define MODULE "virgl"
 
@@ -139,17 +140,19 @@ static void describe_gl(struct pv_virgl_library *library)
 
 enum pv_status pv_virgl_library_init(struct pv_virgl_library *library, struct pv_loop *loop, const char *render_node)
 {
+	struct pv_virgl_library *none = NULL;
+	int fd, flags = 0;
+	enum pv_status status = pv_virgl_opengl_flags(&flags);
+
+	if (status != PV_OK)
+		return status;
 	/*
 	 * External blobs: the guest could map what the host's driver mapped, if we could put that into the window.
 	 * Without this flag the library counts on it and offers GL_ARB_buffer_storage.
 	 * Surfaceless: EGL chooses, and can draw on the CPU. The library puts it before a render node that is given.
 	 */
-	const int flags = VIRGL_RENDERER_USE_EGL | VIRGL_RENDERER_THREAD_SYNC | VIRGL_RENDERER_USE_EXTERNAL_BLOB |
-			  (render_node ? 0 : VIRGL_RENDERER_USE_SURFACELESS);
-	struct pv_virgl_library *none = NULL;
-	enum pv_status status;
-	int fd;
-
+	flags |= VIRGL_RENDERER_USE_EGL | VIRGL_RENDERER_THREAD_SYNC | VIRGL_RENDERER_USE_EXTERNAL_BLOB |
+		 (render_node ? 0 : VIRGL_RENDERER_USE_SURFACELESS);
 	if (!atomic_compare_exchange_strong_explicit(&owner, &none, library, memory_order_acquire,
 						     memory_order_relaxed)) {
 		pv_log(PV_LOG_ERROR, MODULE, "this process has an OpenGL renderer already, and virglrenderer is one");

@@ -8,14 +8,19 @@
  */
 #include "virgl/renderer.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/pages.h"
 #include "virgl/import.h"
+#include "virgl/stream.h"
 
 #define MODULE "virgl"
+
+/* Gallium's: it may be shown on a screen. */
+#define BIND_SCANOUT (1u << 18)
 
 /* ---- Fences ---- */
 
@@ -234,6 +239,10 @@ static enum pv_status context_create(struct pv_renderer *renderer, uint64_t op_i
 	if (!context)
 		return PV_ERR_NO_MEMORY;
 	context->id = ctx_id;
+	context->virgl = virgl;
+	status = pv_virgl_stream_start(context) ? PV_OK : PV_ERR_NO_MEMORY;
+	if (status != PV_OK)
+		goto out_context;
 	status = pv_id_map_add(&virgl->contexts, ctx_id, context);
 	if (status != PV_OK)
 		goto out_context;
@@ -246,6 +255,7 @@ static enum pv_status context_create(struct pv_renderer *renderer, uint64_t op_i
 	status = PV_ERR_HOST;
 	(void)pv_id_map_remove(&virgl->contexts, ctx_id);
 out_context:
+	pv_virgl_stream_finish(context);
 	free(context);
 	return status;
 }
@@ -254,6 +264,7 @@ static void end_context(struct pv_virgl *virgl, struct pv_virgl_context *context
 {
 	(void)pv_id_map_remove(&virgl->contexts, context->id);
 	pv_virgl_import_detach_all(context);
+	pv_virgl_stream_finish(context);
 	virgl_renderer_context_destroy(context->id);
 	forget_current();
 	/* The library forgets what it was to tell of them. */
@@ -314,17 +325,20 @@ static enum pv_status submit(struct pv_renderer *renderer, uint64_t op_id, uint3
 			     size_t len_bytes)
 {
 	struct pv_virgl_context *context = pv_id_map_get(&pv_virgl_of(renderer)->contexts, ctx_id);
-	int error;
+	int error = EPERM;
 
 	(void)op_id;
 	if (!context || len_bytes % 4 != 0 || len_bytes / 4 > INT32_MAX)
 		return PV_ERR_GUEST;
 	if (len_bytes == 0)
 		return PV_OK;
-	/* Also on failure: what came before the bad command was carried out. */
-	context->busy = true;
-	error = context->imports ? pv_virgl_import_submit(context, commands, len_bytes / 4)
-				 : pv_virgl_execute(context, commands, len_bytes / 4);
+	if (pv_virgl_stream_begin(context, commands, len_bytes / 4)) {
+		/* Also on failure: what came before the bad command was carried out. */
+		context->busy = true;
+		error = context->imports.count > 0 ? pv_virgl_import_submit(context, commands, len_bytes / 4)
+						   : pv_virgl_execute(context, commands, len_bytes / 4);
+	}
+	pv_virgl_stream_end(context, error == 0);
 	if (error == 0)
 		return PV_OK;
 	if (!context->lost)
@@ -542,13 +556,17 @@ static enum pv_status resource_create(struct pv_renderer *renderer, uint64_t op_
 					       .format = info->format,
 					       .target = info->texture.target,
 					       .is_import = info->kind == PV_RESOURCE_FOREIGN_BLOB,
+					       .blob_bytes = info->size_bytes,
 					       .virgl = virgl};
 	status = pv_id_map_add(&virgl->resources, info->id, resource);
 	if (status != PV_OK)
 		goto out_resource;
 	error = resource->is_import ? 0 : info->kind == PV_RESOURCE_3D ? create_texture(info) : create_blob(info);
-	if (error == 0)
+	if (error == 0) {
+		if (info->kind == PV_RESOURCE_3D && info->texture.bind & BIND_SCANOUT)
+			(void)pv_virgl_find_texture(resource);
 		return PV_OK;
+	}
 	PV_LOG_LIMITED(PV_LOG_WARNING, MODULE,
 		       "resource %u cannot be had (%d): target %u, format %u, bind 0x%x, %u x %u x %u, %u layers, %u "
 		       "levels, %u samples",
@@ -672,6 +690,7 @@ static void destroy(struct pv_renderer *renderer)
 	struct pv_virgl *virgl = pv_virgl_of(renderer);
 
 	reset(renderer);
+	pv_virgl_reader_destroy(virgl->reader);
 	pv_virgl_library_finish(&virgl->library);
 	pv_virgl_free_flushes(virgl);
 	while (virgl->free_fences) {
@@ -695,6 +714,7 @@ static const struct pv_renderer_ops virgl_ops = {
     .attach_backing = attach_backing,
     .detach_backing = detach_backing,
     .get_frame = pv_virgl_get_frame,
+    .set_frame = pv_virgl_set_frame,
     .update_frame = pv_virgl_update_frame,
     .create_fence = create_fence,
     .finish_batch = finish_batch,
@@ -713,13 +733,16 @@ static const struct pv_renderer_ops virgl_ops = {
     .attach_file = attach_file,
 };
 
-enum pv_status pv_virgl_renderer_create(struct pv_loop *loop, const char *render_node, struct pv_renderer **out)
+enum pv_status pv_virgl_renderer_create(struct pv_loop *loop, const char *render_node, uint64_t max_held_bytes,
+					struct pv_renderer **out)
 {
 	struct pv_virgl *virgl = calloc(1, sizeof(*virgl));
 
 	if (!virgl)
 		return PV_ERR_NO_MEMORY;
 	virgl->base.ops = &virgl_ops;
+	virgl->loop = loop;
+	virgl->max_held_bytes = max_held_bytes ? max_held_bytes : UINT64_MAX;
 	virgl->last_flush = &virgl->flushes;
 	virgl->library.context_fence = context_fence;
 	virgl->library.fence = flush_fence;
@@ -750,5 +773,6 @@ void pv_virgl_renderer_status(struct pv_renderer *renderer, struct pv_virgl_rend
 
 	*out = (struct pv_virgl_renderer_status){.nr_contexts = virgl->contexts.count,
 						 .nr_resources = virgl->resources.count,
-						 .nr_fences = virgl->nr_fences};
+						 .nr_fences = virgl->nr_fences,
+						 .imported_bytes = virgl->imported_bytes};
 }

@@ -23,11 +23,12 @@ struct pv_loop;
 
 /*
  * `render_node`: the path of the DRM device that shall draw, such as /dev/dri/renderD128; NULL: the one that EGL
- * chooses, the CPU where there is none. PV_ERR_UNSUPPORTED: no OpenGL that can be used. PV_ERR_HOST: the process has
- * one already. Both logged.
+ * chooses, the CPU where there is none. `max_held_bytes`: what GL contexts, shaders and other objects of the guests are
+ * thought to take of the host's memory is not more than this, all together, resources apart; 0: no limit.
+ * PV_ERR_UNSUPPORTED: no OpenGL that can be used. PV_ERR_HOST: the process has one already. Both logged.
  */
 PV_MUST_USE enum pv_status pv_virgl_renderer_create(struct pv_loop *loop, const char *render_node,
-						    struct pv_renderer **out);
+						    uint64_t max_held_bytes, struct pv_renderer **out);
 
 /* For people: what the host's OpenGL calls itself, and its version. Valid as long as the renderer. */
 const char *pv_virgl_renderer_gl_name(struct pv_renderer *renderer);
@@ -35,6 +36,7 @@ const char *pv_virgl_renderer_gl_version(struct pv_renderer *renderer);
 
 struct pv_virgl_renderer_status {
 	uint32_t nr_contexts, nr_resources, nr_fences;
+	uint64_t imported_bytes; /* copied from other renderers' blobs so far */
 };
 void pv_virgl_renderer_status(struct pv_renderer *renderer, struct pv_virgl_renderer_status *out);
 

@@ -5,6 +5,7 @@
 
 #include "base/id_map.h"
 #include "virgl/library.h"
+#include "virgl/reader.h"
 #include "virgl/renderer.h"
 
 struct pv_virgl_fence {
@@ -18,14 +19,29 @@ struct pv_virgl_fences {
 	struct pv_virgl_fence *first, *last;
 };
 
+/* stream.c: what a context has by its command buffers, as far as can be known. */
+struct pv_virgl_stream {
+	struct pv_id_map subs;    /* GL contexts in it, but for number 0; the values are the context */
+	uint32_t sub;             /* of these the one that has the next command */
+	struct pv_id_map objects; /* by the guest's numbers */
+	/* Counted in struct pv_virgl, the context with it, and of that what the command buffer in hand ends. */
+	uint64_t held_bytes, ended_bytes;
+	bool is_blurred; /* one failed: nothing counts as gone any more */
+};
+
 struct pv_virgl_context {
 	uint32_t id;
 	bool busy; /* has commands that no fence follows */
 	bool lost; /* a command of it was refused */
 	struct pv_virgl_fences fences;
-	/* Blobs of other renderers that it has. */
-	struct pv_virgl_import *imports;
-	uint32_t nr_imports;
+	struct pv_id_map imports; /* struct pv_virgl_import: blobs of other renderers that it has */
+	struct {
+		struct pv_virgl_sub_context *first, *current; /* current NULL: not known */
+		uint32_t nr_sub_contexts;
+		bool lost_track;
+	} sampled; /* sampled.c */
+	struct pv_virgl *virgl;
+	struct pv_virgl_stream stream;
 };
 
 struct pv_virgl_resource {
@@ -33,7 +49,8 @@ struct pv_virgl_resource {
 	/* Of a blob of another renderer 0 until a context has said what it is; the library knows it from then on. */
 	uint32_t width, height, format, target;
 	bool is_import;
-	/* In such a blob. */
+	/* Of such a blob, and in it. */
+	uint64_t blob_bytes;
 	uint32_t stride_bytes, offset_bytes;
 	struct pv_virgl *virgl;
 	/* The guest backing, and where it is in our memory: what the library has. NULL: nothing, or it is not there. */
@@ -43,7 +60,9 @@ struct pv_virgl_resource {
 	struct iovec *iov;
 	/* A mapping in the place of a guest backing. */
 	struct iovec file;
-	struct pv_frame *frame; /* NULL: never shown */
+	uint32_t texture;                 /* GL's name; 0: nobody has asked for it yet */
+	bool y_0_top;                     /* its rows are in that order */
+	struct pv_virgl_picture *picture; /* NULL: never shown */
 };
 
 /* A flush that waits for the drawing before it. */
@@ -51,13 +70,18 @@ struct pv_virgl_flush {
 	struct pv_virgl_flush *next;
 	uint64_t op_id;
 	uint32_t fence_id;
+	uint32_t resource_id;
+	struct pv_rect rect;
 };
 
 struct pv_virgl {
 	struct pv_renderer base;
+	struct pv_loop *loop;
 	struct pv_virgl_library library;
-	struct pv_guest_map *map; /* counted; NULL: none */
+	struct pv_virgl_reader *reader; /* NULL: nothing was ever shown */
+	struct pv_guest_map *map;       /* counted; NULL: none */
 	struct pv_id_map contexts, resources;
+	uint64_t held_bytes, max_held_bytes; /* by all contexts and what is in them, but for resources */
 
 	struct pv_virgl_fences signalled; /* to be told */
 	struct pv_virgl_fence *free_fences;
@@ -66,6 +90,8 @@ struct pv_virgl {
 
 	struct pv_virgl_flush *flushes, **last_flush, *free_flushes;
 	uint32_t next_flush_id, done_flush_id;
+
+	uint64_t imported_bytes; /* copied from other renderers' blobs */
 };
 
 /* Whether the library knows of it. */
@@ -87,16 +113,23 @@ int pv_virgl_execute(const struct pv_virgl_context *context, const uint32_t *com
 /* virglrenderer and virtio-gpu have the same numbers, but for those with sRGB colours, shown as they are; 0: none. */
 uint32_t pv_virgl_shown_format(uint32_t format);
 
+/*
+ * frame.c: `texture` and what goes with it. The library makes an EGL image of the texture, after which it may be empty
+ * (NVIDIA), so that those that are made for a screen are asked for while they still are. False: there is none.
+ */
+bool pv_virgl_find_texture(struct pv_virgl_resource *resource);
+
 /* frame.c: ops of the table */
 enum pv_status pv_virgl_get_frame(struct pv_renderer *renderer, uint32_t resource_id,
 				  const struct pv_blob_layout *layout, struct pv_frame **out);
+enum pv_status pv_virgl_set_frame(struct pv_renderer *renderer, uint32_t resource_id, struct pv_frame *frame);
 enum pv_status pv_virgl_update_frame(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id,
 				     const struct pv_rect *rect);
 /* The display may keep it, but it reaches back no more. */
 void pv_virgl_drop_frame(struct pv_virgl_resource *resource);
 /* Tells of the flushes whose fence has signalled. */
 void pv_virgl_finish_flushes(struct pv_virgl *virgl);
-/* As if all had signalled: the display waits in the read-back, then. */
+/* As if all had signalled: who reads waits, then. */
 void pv_virgl_end_flushes(struct pv_virgl *virgl);
 void pv_virgl_forget_flushes(struct pv_virgl *virgl);
 void pv_virgl_free_flushes(struct pv_virgl *virgl);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fuzz.h"
 #include "base/log.h"
 #include "virtio/virtq.h"
 
@@ -17,17 +18,6 @@
 #define FAR_BYTES    512
 #define FAR_ADDR     0x100000000ull
 #define MAX_STEPS    512
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
-struct input {
-	const uint8_t *data;
-	size_t len;
-};
 
 static uint32_t take(struct input *in, size_t len)
 {
@@ -38,13 +28,6 @@ static uint32_t take(struct input *in, size_t len)
 	in->data += len;
 	in->len -= len;
 	return value;
-}
-
-static void no_log(void *user, enum pv_log_level level, const char *line)
-{
-	(void)user;
-	(void)level;
-	(void)line;
 }
 
 static struct pv_guest_map *make_map(uint8_t *const memory[3], size_t n)
@@ -87,8 +70,6 @@ static void check_chain(const struct pv_guest_map *map, const struct pv_virtq_ch
 		check(writable >= sizeof(bytes));
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct input in = {data, len};
@@ -99,7 +80,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	uint64_t features = 0;
 	uint16_t last = 0;
 
-	pv_log_set_sink(no_log, NULL);
+	pv_log_set_sink(drop_line, NULL);
 	check(memory[0] && memory[1] && memory[2]);
 	map = make_map(memory, 3);
 	smaller = make_map(memory, 1);

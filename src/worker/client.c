@@ -50,6 +50,24 @@ uint64_t pv_worker_client_add_pending(struct pv_worker_client *client, struct pv
 	return pv_worker_pendings_add(&client->pending, &what);
 }
 
+/* The fences of one timeline signal in their order. */
+static void settle(struct pv_worker_client *client, const struct pv_worker_pending *fence)
+{
+	struct pv_worker_context *context = pv_id_map_get(&client->contexts, fence->ctx_id);
+
+	/* It may be another context of the same id. */
+	if (context && (int32_t)(fence->serial - context->since_serial) > 0)
+		context->settled = fence->asked;
+}
+
+void pv_worker_client_asked(struct pv_worker_client *client, uint32_t ctx_id)
+{
+	struct pv_worker_context *context = pv_id_map_get(&client->contexts, ctx_id);
+
+	if (context)
+		context->asked++;
+}
+
 void pv_worker_client_answer(struct pv_worker_client *client, uint32_t index, enum pv_status status)
 {
 	struct pv_worker_pending done = pv_worker_pendings_remove(&client->pending, index);
@@ -57,6 +75,10 @@ void pv_worker_client_answer(struct pv_worker_client *client, uint32_t index, en
 	struct pv_worker_resource *resource;
 
 	switch (done.kind) {
+	case PV_WORKER_PENDING_OWN_FENCE:
+		settle(client, &done);
+		events->fence_signalled(events->user, done.id);
+		return;
 	case PV_WORKER_PENDING_FENCE:
 		events->fence_signalled(events->user, done.id);
 		return;
@@ -69,6 +91,16 @@ void pv_worker_client_answer(struct pv_worker_client *client, uint32_t index, en
 	case PV_WORKER_PENDING_UNMAP:
 		status = PV_OK;
 		break;
+	case PV_WORKER_PENDING_FLUSH:
+		resource = pv_id_map_get(&client->resources, done.resource_id);
+		if (resource)
+			pv_worker_resource_flushed(resource, &done.rect);
+		break;
+	case PV_WORKER_PENDING_FETCH:
+		resource = pv_id_map_get(&client->resources, done.resource_id);
+		if (resource && resource->frame && resource->fetch_token >> 32 == done.serial)
+			pv_frame_fetched(resource->frame);
+		return;
 	default:
 		break;
 	}
@@ -134,6 +166,7 @@ enum pv_status pv_worker_client_begin(struct pv_worker_client *client, struct pv
 {
 	bool can_send = pv_worker_client_can_send(client);
 
+	pv_worker_client_asked(client, op.ctx_id);
 	if (can_send && pv_worker_channel_pending_bytes(&client->channel) > SOFT_QUEUE_BYTES)
 		return PV_ERR_NO_MEMORY;
 	*out_token = pv_worker_client_add_pending(client, op);
@@ -359,6 +392,8 @@ static void ended(void *user)
 	pv_log(PV_LOG_ERROR, MODULE, "the renderers' process %lld is gone: %s%s%s; contexts lost: %u", pid,
 	       client->reason ? client->reason : "", client->reason ? ": " : "", how, count_contexts(client));
 	say_last_words(client);
+	if (client->base.events.lost)
+		client->base.events.lost(client->base.events.user);
 	client->epoch++;
 	client->state = PV_WORKER_DOWN;
 	/* Before the guest hears of it, so that what it makes next has somebody to go to. */
@@ -438,13 +473,16 @@ static const char *take_ready(struct pv_worker_client *client, const struct pv_w
 	     copy.has_opengl != client->ready.has_opengl || copy.wants_memory != client->ready.wants_memory))
 		return copy.status != PV_OK ? "its renderers do not start any more"
 					    : "its renderers are no longer those that the guest knows";
-	client->ready = copy;
 	client->state = PV_WORKER_UP;
 	pv_loop_disarm_timer(client->timer);
-	if (client->known)
+	if (client->known) {
 		pv_log(PV_LOG_INFO, MODULE, "the renderers are back, in process %lld",
 		       (long long)client->launcher.pid(client->worker));
-	client->known = true;
+	} else {
+		/* Once: another thread tells people of it. */
+		client->ready = copy;
+		client->known = true;
+	}
 	return NULL;
 }
 

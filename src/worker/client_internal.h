@@ -19,6 +19,12 @@ enum pv_worker_state {
 
 struct pv_worker_context {
 	uint32_t id, epoch;
+	/*
+	 * How often something was asked of it, and how much of that a fence of its own timeline (ring 0) is known to
+	 * have followed: if all, the next one need not be asked for.
+	 */
+	uint32_t asked, settled;
+	uint32_t since_serial; /* of the pending ones, those after it are this context's */
 	uint64_t memory_bytes; /* as the worker said last */
 };
 
@@ -27,7 +33,10 @@ struct pv_worker_resource {
 	struct pv_resource_info info;
 	bool mapped;
 	uint64_t map_offset, map_token;
+	struct pv_worker_client *client;
 	struct pv_frame *frame; /* counted; NULL: none was asked for */
+	bool is_unflushed;      /* it may be shown before it was flushed */
+	uint64_t fetch_token;
 	struct pv_worker_word {
 		uint64_t offset_bytes;
 		uint32_t bits;
@@ -88,6 +97,8 @@ void pv_worker_client_send_ids(struct pv_worker_client *client, enum pv_worker_r
 void pv_worker_client_send_window(struct pv_worker_client *client);
 void pv_worker_client_send_memory(struct pv_worker_client *client);
 
+/* Fences of the context's own timeline wait for what is asked of it now. There may be no such context. */
+void pv_worker_client_asked(struct pv_worker_client *client, uint32_t ctx_id);
 /* Its token; 0: no memory. */
 uint64_t pv_worker_client_add_pending(struct pv_worker_client *client, struct pv_worker_pending what);
 /*
@@ -109,6 +120,9 @@ bool pv_worker_client_reads_memory(const struct pv_worker_client *client);
 void pv_worker_client_destroy(struct pv_worker_client *client);
 
 /* ---- client_ops.c ---- */
+
+/* `rect` of its picture is no longer what displays see. */
+void pv_worker_resource_flushed(struct pv_worker_resource *resource, const struct pv_rect *rect);
 
 extern const struct pv_renderer_ops pv_worker_client_ops;
 /* Whether there are textures can be seen by the op. */

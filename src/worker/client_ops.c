@@ -11,6 +11,8 @@
 #include "gpu/protocol.h"
 #include "worker/client_internal.h"
 
+static void drop_frame(struct pv_worker_resource *resource);
+
 /* ---- Ops: resources ---- */
 
 static enum pv_status resource_create(struct pv_renderer *renderer, uint64_t op_id, const struct pv_resource_info *info)
@@ -28,6 +30,7 @@ static enum pv_status resource_create(struct pv_renderer *renderer, uint64_t op_
 		return PV_ERR_NO_MEMORY;
 	resource->id = info->id;
 	resource->epoch = client->epoch;
+	resource->client = client;
 	resource->info = *info;
 	status = pv_id_map_add(&client->resources, info->id, resource);
 	if (status != PV_OK) {
@@ -50,7 +53,7 @@ static enum pv_status resource_create(struct pv_renderer *renderer, uint64_t op_
 
 static void free_resource(struct pv_worker_resource *resource)
 {
-	pv_frame_unref(resource->frame);
+	drop_frame(resource);
 	free(resource);
 }
 
@@ -141,18 +144,64 @@ static enum pv_status transfer_3d(struct pv_renderer *renderer, uint64_t op_id, 
 
 /* ---- Ops: pictures ---- */
 
-/* How the worker writes pixels of `format`: with what is in their fourth byte, or with 0xff. */
-static uint32_t frame_format(uint32_t format)
+static bool send_fetch(struct pv_worker_resource *resource, uint64_t token, const struct pv_rect *rect,
+		       struct pv_worker_fetch_frame *message)
 {
-	switch (format) {
-	case PV_GPU_FORMAT_B8G8R8X8:
-	case PV_GPU_FORMAT_X8R8G8B8:
-	case PV_GPU_FORMAT_R8G8B8X8:
-	case PV_GPU_FORMAT_X8B8G8R8:
-		return PV_GPU_FORMAT_B8G8R8X8;
-	default:
-		return PV_GPU_FORMAT_B8G8R8A8;
-	}
+	if (message)
+		*message = (struct pv_worker_fetch_frame){
+		    .token = token, .resource_id = resource->id, .is_unflushed = resource->is_unflushed, .rect = *rect};
+	pv_worker_client_flush(resource->client);
+	return true;
+}
+
+static bool fetch(struct pv_frame *frame, const struct pv_rect *stale)
+{
+	struct pv_worker_resource *resource = frame->refresh_user;
+	struct pv_worker_fetch_frame *message;
+	uint64_t token;
+
+	if (!pv_worker_client_is_current(resource->client, resource->epoch) ||
+	    pv_worker_client_begin(
+		resource->client,
+		(struct pv_worker_pending){.kind = PV_WORKER_PENDING_FETCH, .resource_id = resource->id},
+		PV_WORKER_FETCH_FRAME, sizeof(*message), (void **)&message, &token) != PV_PENDING)
+		return false;
+	resource->fetch_token = token;
+	return send_fetch(resource, token, stale, message);
+}
+
+/* Who asks has the picture a little later, even if the resource goes now. */
+static void refresh(struct pv_frame *frame, const struct pv_rect *stale)
+{
+	struct pv_worker_resource *resource = frame->refresh_user;
+
+	if (pv_worker_client_is_current(resource->client, resource->epoch))
+		(void)send_fetch(resource, 0, stale,
+				 pv_worker_client_put(resource->client, PV_WORKER_FETCH_FRAME,
+						      sizeof(struct pv_worker_fetch_frame), -1));
+}
+
+void pv_worker_resource_flushed(struct pv_worker_resource *resource, const struct pv_rect *rect)
+{
+	struct pv_rect whole, inside;
+
+	if (!resource->frame)
+		return;
+	whole = (struct pv_rect){.width = resource->frame->width, .height = resource->frame->height};
+	inside = pv_rect_intersect(rect, &whole);
+	resource->frame->stale = pv_rect_union(&resource->frame->stale, &inside);
+	resource->is_unflushed = false;
+}
+
+static void drop_frame(struct pv_worker_resource *resource)
+{
+	struct pv_frame *frame = resource->frame;
+
+	if (!frame)
+		return;
+	resource->frame = NULL;
+	pv_frame_let_go(frame);
+	pv_frame_unref(frame);
 }
 
 /* Its memory is ours, so that it outlives the worker, and shared with it. */
@@ -174,20 +223,19 @@ static enum pv_status make_frame(struct pv_worker_client *client, struct pv_work
 	if (status != PV_OK)
 		return status;
 	pv_shm_keep_size(fd);
-	status = pv_frame_create_mapped(fd, 0, width, height, width * 4, frame_format(format), &frame);
+	format = pv_gpu_format_plain(format);
+	status = pv_frame_create_mapped(fd, 0, width, height, width * 4, format, &frame);
 	message = status == PV_OK ? pv_worker_client_put(client, PV_WORKER_FRAME, sizeof(*message), fd) : NULL;
 	pv_fd_close(&fd);
 	if (status != PV_OK)
 		return status;
-	if (message) {
-		message->resource_id = resource->id;
-		message->width = width;
-		message->height = height;
-		message->has_layout = layout != NULL;
-		if (layout)
-			message->layout = *layout;
-	}
-	pv_frame_unref(resource->frame);
+	if (message)
+		*message = (struct pv_worker_frame){
+		    .resource_id = resource->id, .width = width, .height = height, .format = format};
+	drop_frame(resource);
+	frame->fetch = fetch;
+	frame->refresh = refresh;
+	frame->refresh_user = resource;
 	resource->frame = frame;
 	return PV_OK;
 }
@@ -203,9 +251,13 @@ static enum pv_status get_frame(struct pv_renderer *renderer, uint32_t resource_
 		return PV_ERR_HOST;
 	if (!resource->frame || layout)
 		status = make_frame(client, resource, layout);
-	if (status == PV_OK)
-		*out = pv_frame_ref(resource->frame);
-	return status;
+	if (status != PV_OK)
+		return status;
+	/* It is shown from now on, though it may not be flushed yet. */
+	resource->is_unflushed = true;
+	resource->frame->stale = (struct pv_rect){.width = resource->frame->width, .height = resource->frame->height};
+	*out = pv_frame_ref(resource->frame);
+	return PV_OK;
 }
 
 static enum pv_status update_frame(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id,
@@ -218,8 +270,11 @@ static enum pv_status update_frame(struct pv_renderer *renderer, uint64_t op_id,
 
 	if (!pv_worker_client_resource(client, resource_id))
 		return PV_ERR_HOST;
-	status = pv_worker_client_begin(client, (struct pv_worker_pending){.kind = PV_WORKER_PENDING_OP, .id = op_id},
-					PV_WORKER_UPDATE_FRAME, sizeof(*message), (void **)&message, &token);
+	status = pv_worker_client_begin(
+	    client,
+	    (struct pv_worker_pending){
+		.kind = PV_WORKER_PENDING_FLUSH, .id = op_id, .resource_id = resource_id, .rect = *rect},
+	    PV_WORKER_UPDATE_FRAME, sizeof(*message), (void **)&message, &token);
 	if (status == PV_PENDING && message)
 		*message = (struct pv_worker_update_frame){.token = token, .resource_id = resource_id, .rect = *rect};
 	return status;
@@ -241,7 +296,8 @@ static enum pv_status context_create(struct pv_renderer *renderer, uint64_t op_i
 	context = calloc(1, sizeof(*context));
 	if (!context)
 		return PV_ERR_NO_MEMORY;
-	*context = (struct pv_worker_context){.id = ctx_id, .epoch = client->epoch};
+	*context = (struct pv_worker_context){
+	    .id = ctx_id, .epoch = client->epoch, .since_serial = client->pending.next_serial};
 	status = pv_id_map_add(&client->contexts, ctx_id, context);
 	if (status != PV_OK) {
 		free(context);
@@ -315,9 +371,11 @@ static void context_detach(struct pv_renderer *renderer, uint32_t ctx_id, uint32
 {
 	struct pv_worker_client *client = pv_worker_client_of(renderer);
 
-	if (pv_worker_client_context(client, ctx_id) && pv_worker_client_resource(client, resource_id))
-		pv_worker_client_send_ids(client, PV_WORKER_CONTEXT_DETACH,
-					  (struct pv_worker_ids){.ctx_id = ctx_id, .resource_id = resource_id});
+	if (!pv_worker_client_context(client, ctx_id) || !pv_worker_client_resource(client, resource_id))
+		return;
+	pv_worker_client_asked(client, ctx_id);
+	pv_worker_client_send_ids(client, PV_WORKER_CONTEXT_DETACH,
+				  (struct pv_worker_ids){.ctx_id = ctx_id, .resource_id = resource_id});
 }
 
 static enum pv_status submit(struct pv_renderer *renderer, uint64_t op_id, uint32_t ctx_id, const void *commands,
@@ -330,6 +388,9 @@ static enum pv_status submit(struct pv_renderer *renderer, uint64_t op_id, uint3
 
 	if (!pv_worker_client_context(client, ctx_id))
 		return PV_ERR_GUEST;
+	/* For the sake of its fence. */
+	if (len_bytes == 0)
+		return PV_OK;
 	status = pv_worker_client_begin(
 	    client, (struct pv_worker_pending){.kind = PV_WORKER_PENDING_OP, .id = op_id, .ctx_id = ctx_id},
 	    PV_WORKER_SUBMIT, sizeof(*message) + len_bytes, (void **)&message, &token);
@@ -337,8 +398,7 @@ static enum pv_status submit(struct pv_renderer *renderer, uint64_t op_id, uint3
 		message->token = token;
 		message->ctx_id = ctx_id;
 		message->len_bytes = (uint32_t)len_bytes;
-		if (len_bytes)
-			memcpy(message->commands, commands, len_bytes);
+		memcpy(message->commands, commands, len_bytes);
 	}
 	return status;
 }
@@ -346,14 +406,18 @@ static enum pv_status submit(struct pv_renderer *renderer, uint64_t op_id, uint3
 static void create_fence(struct pv_renderer *renderer, uint64_t fence_id, uint32_t ctx_id, uint32_t ring_idx)
 {
 	struct pv_worker_client *client = pv_worker_client_of(renderer);
-	uint64_t token =
-	    pv_worker_client_context(client, ctx_id)
-		? pv_worker_client_add_pending(
-		      client,
-		      (struct pv_worker_pending){.kind = PV_WORKER_PENDING_FENCE, .id = fence_id, .ctx_id = ctx_id})
-		: 0;
+	const struct pv_worker_context *context = pv_worker_client_context(client, ctx_id);
+	bool settled = context && ring_idx == 0 && context->settled == context->asked;
+	uint64_t token = 0;
 
-	/* Of a context that is gone, or out of memory: early rather than never. */
+	if (context && !settled)
+		token = pv_worker_client_add_pending(
+		    client, (struct pv_worker_pending){.kind = ring_idx == 0 ? PV_WORKER_PENDING_OWN_FENCE
+									     : PV_WORKER_PENDING_FENCE,
+						       .id = fence_id,
+						       .ctx_id = ctx_id,
+						       .asked = context->asked});
+	/* Nothing to wait for. Of a context that is gone, or out of memory: early rather than never. */
 	if (!token) {
 		client->base.events.fence_signalled(client->base.events.user, fence_id);
 		return;
@@ -407,6 +471,7 @@ static enum pv_status blob_map(struct pv_renderer *renderer, uint64_t op_id, uin
 		return PV_ERR_HOST;
 	if (client->window_fd < 0 || !pv_range_fits(offset_bytes, resource->info.size_bytes, client->window_bytes))
 		return PV_ERR_GUEST;
+	pv_worker_client_asked(client, resource->info.ctx_id);
 	status = pv_worker_client_begin(
 	    client, (struct pv_worker_pending){.kind = PV_WORKER_PENDING_MAP, .id = op_id, .resource_id = resource_id},
 	    PV_WORKER_BLOB_MAP, sizeof(*message), (void **)&message, &token);

@@ -11,6 +11,9 @@ enum pv_worker_pending_kind {
 	PV_WORKER_PENDING_MAP,
 	PV_WORKER_PENDING_UNMAP,
 	PV_WORKER_PENDING_FENCE,
+	PV_WORKER_PENDING_OWN_FENCE, /* of a context's own timeline */
+	PV_WORKER_PENDING_FLUSH,     /* of `rect` */
+	PV_WORKER_PENDING_FETCH,     /* nobody's op */
 };
 
 struct pv_worker_pending {
@@ -18,6 +21,8 @@ struct pv_worker_pending {
 	uint32_t serial, epoch;
 	enum pv_worker_pending_kind kind;
 	uint32_t ctx_id, resource_id;
+	uint32_t asked; /* of the context, before this OWN_FENCE */
+	struct pv_rect rect;
 	uint32_t next, prev; /* in the list of used or (next only) free ones; PV_WORKER_NONE: the end */
 };
 #define PV_WORKER_NONE UINT32_MAX

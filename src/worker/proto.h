@@ -8,7 +8,7 @@
 
 #include "gpu/renderer.h"
 
-#define PV_WORKER_VERSION 1
+#define PV_WORKER_VERSION 2
 
 #define PV_WORKER_NAME_BYTES       256
 #define PV_WORKER_MAX_CAPSETS      8
@@ -31,6 +31,7 @@ enum pv_worker_request {
 	PV_WORKER_TRANSFER_3D,      /* pv_worker_transfer_3d */
 	PV_WORKER_FRAME,            /* pv_worker_frame, fd */
 	PV_WORKER_UPDATE_FRAME,     /* pv_worker_update_frame */
+	PV_WORKER_FETCH_FRAME,      /* pv_worker_fetch_frame */
 	PV_WORKER_FENCE,            /* pv_worker_ids */
 	PV_WORKER_RESET,            /* nothing */
 	PV_WORKER_CONTEXT_CREATE,   /* pv_worker_context_create */
@@ -59,6 +60,7 @@ enum pv_worker_event {
 struct pv_worker_hello {
 	uint32_t version, log_level;
 	uint32_t emulate_portability, use_guest_vram, has_window, pad;
+	uint64_t max_host_bytes; /* 0: as it seems right */
 	/* All end with a zero; an empty one was not given. */
 	char renderers[PV_WORKER_NAME_BYTES];
 	char vulkan_device[PV_WORKER_NAME_BYTES];
@@ -101,15 +103,21 @@ struct pv_worker_transfer_3d {
 	struct pv_transfer_3d transfer;
 };
 
-/* Where the worker is to put the pixels of a resource when it is told to update them: rows without gaps. */
+/* Where the worker is to put the pixels of a resource when it is told to fetch them: rows without gaps. */
 struct pv_worker_frame {
-	uint32_t resource_id, width, height, has_layout;
-	struct pv_blob_layout layout;
+	uint32_t resource_id, width, height, format;
 };
 
 struct pv_worker_update_frame {
 	uint64_t token;
 	uint32_t resource_id, pad;
+	struct pv_rect rect;
+};
+
+/* Token 0: at once, before what is asked for later. */
+struct pv_worker_fetch_frame {
+	uint64_t token;
+	uint32_t resource_id, is_unflushed;
 	struct pv_rect rect;
 };
 

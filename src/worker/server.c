@@ -22,19 +22,11 @@
 
 /* A picture that the device shows. */
 struct shown {
+	struct server *server;
 	uint32_t resource_id;
-	struct pv_frame *frame; /* counted */
-	uint8_t *pixels;        /* the device's memory */
-	uint64_t size_bytes;
-	uint32_t width, height;
-};
-
-/* An update whose end the renderer has not reported. */
-struct update {
-	uint64_t token;
-	uint32_t resource_id;
-	struct pv_rect rect;
-	struct update *next;
+	struct pv_frame *frame; /* counted; in the device's memory */
+	struct pv_frame_waiter waiter;
+	uint64_t token; /* of what it waits for */
 };
 
 struct server {
@@ -51,7 +43,6 @@ struct server {
 	int files[PV_WORKER_MAX_FILES]; /* owned: of the next map */
 	size_t nr_files;
 	struct pv_id_map shown;
-	struct update *updates;
 };
 
 static void stop(struct server *server, enum pv_status status)
@@ -107,30 +98,25 @@ static void answer(struct server *server, uint64_t token, enum pv_status status)
 
 /* ---- Pictures ---- */
 
+static void fetched(struct pv_frame_waiter *waiter)
+{
+	struct shown *shown = PV_CONTAINER_OF(waiter, struct shown, waiter);
+
+	answer(shown->server, shown->token, PV_OK);
+}
+
 static void forget_shown(struct server *server, uint32_t resource_id)
 {
 	struct shown *shown = pv_id_map_remove(&server->shown, resource_id);
 
 	if (!shown)
 		return;
+	if (shown->waiter.frame) {
+		pv_frame_stop_waiting(&shown->waiter);
+		fetched(&shown->waiter);
+	}
 	pv_frame_unref(shown->frame);
-	pv_pages_unmap_file(shown->pixels, shown->size_bytes);
 	free(shown);
-}
-
-static void copy_pixels(struct server *server, uint32_t resource_id, const struct pv_rect *rect)
-{
-	const struct shown *shown = pv_id_map_get(&server->shown, resource_id);
-	struct pv_rect whole, inside;
-
-	if (!shown)
-		return;
-	whole = (struct pv_rect){.width = shown->width, .height = shown->height};
-	inside = pv_rect_intersect(rect, &whole);
-	if (pv_rect_is_empty(&inside))
-		return;
-	pv_frame_read_xrgb(shown->frame, &inside, shown->pixels + ((uint64_t)inside.y * shown->width + inside.x) * 4,
-			   shown->width * 4);
 }
 
 static enum pv_status show(struct server *server, const struct pv_worker_frame *message, int fd)
@@ -138,70 +124,56 @@ static enum pv_status show(struct server *server, const struct pv_worker_frame *
 	struct pv_renderer *r = server->renderer;
 	struct pv_frame *frame;
 	struct shown *shown;
-	void *pixels;
-	uint64_t size_bytes;
 	enum pv_status status;
 
 	forget_shown(server, message->resource_id);
-	if (message->resource_id == 0 || message->width == 0 || message->height == 0 ||
-	    message->width > PV_FRAME_MAX_SIDE || message->height > PV_FRAME_MAX_SIDE)
+	if (message->resource_id == 0 || message->width > PV_FRAME_MAX_SIDE || message->height > PV_FRAME_MAX_SIDE)
 		return PV_ERR_PEER;
-	size_bytes = (uint64_t)message->width * message->height * 4;
-	status = r->ops->get_frame(r, message->resource_id, message->has_layout ? &message->layout : NULL, &frame);
-	/* It stays as it is. */
+	status =
+	    pv_frame_create_mapped(fd, 0, message->width, message->height, message->width * 4, message->format, &frame);
 	if (status != PV_OK)
-		return PV_OK;
+		return status == PV_ERR_GUEST ? PV_ERR_PEER : PV_OK;
 	shown = calloc(1, sizeof(*shown));
-	if (!shown || frame->width != message->width || frame->height != message->height ||
-	    pv_pages_map_file(fd, 0, size_bytes, &pixels) != PV_OK)
-		goto out;
-	*shown = (struct shown){.resource_id = message->resource_id,
-				.frame = frame,
-				.pixels = pixels,
-				.size_bytes = size_bytes,
-				.width = message->width,
-				.height = message->height};
-	if (pv_id_map_add(&server->shown, shown->resource_id, shown) == PV_OK) {
-		copy_pixels(server, shown->resource_id, &(struct pv_rect){0, 0, shown->width, shown->height});
-		return PV_OK;
+	/* Else it stays as it is. */
+	if (shown && r->ops->set_frame && r->ops->set_frame(r, message->resource_id, frame) == PV_OK) {
+		*shown = (struct shown){.server = server,
+					.resource_id = message->resource_id,
+					.frame = pv_frame_ref(frame),
+					.waiter.ready = fetched};
+		if (pv_id_map_add(&server->shown, shown->resource_id, shown) == PV_OK)
+			shown = NULL;
+		else
+			pv_frame_unref(frame);
 	}
-	pv_pages_unmap_file(pixels, size_bytes);
-out:
 	free(shown);
 	pv_frame_unref(frame);
 	return PV_OK;
 }
 
-/* If it was one: its pixels are where the device has them, then. */
-static void finish_update(struct server *server, uint64_t token, enum pv_status status)
+static void fetch_frame(struct server *server, const struct pv_worker_fetch_frame *message)
 {
-	for (struct update **link = &server->updates; *link; link = &(*link)->next) {
-		struct update *update = *link;
+	struct shown *shown = pv_id_map_get(&server->shown, message->resource_id);
+	struct pv_renderer *r = server->renderer;
+	struct pv_rect whole, inside;
+	struct pv_frame *again;
 
-		if (update->token != token)
-			continue;
-		if (status == PV_OK)
-			copy_pixels(server, update->resource_id, &update->rect);
-		*link = update->next;
-		free(update);
+	/* One that waits is enough. */
+	if (!shown || (shown->waiter.frame && message->token != 0)) {
+		answer(server, message->token, PV_OK);
 		return;
 	}
-}
-
-static enum pv_status update_frame(struct server *server, const struct pv_worker_update_frame *message)
-{
-	struct pv_renderer *r = server->renderer;
-	struct update *update = malloc(sizeof(*update));
-	enum pv_status status;
-
-	if (!update)
-		return PV_ERR_NO_MEMORY;
-	*update = (struct update){message->token, message->resource_id, message->rect, server->updates};
-	server->updates = update;
-	status = r->ops->update_frame(r, message->token, message->resource_id, &message->rect);
-	if (status != PV_PENDING)
-		finish_update(server, message->token, status);
-	return status;
+	whole = (struct pv_rect){.width = shown->frame->width, .height = shown->frame->height};
+	inside = pv_rect_intersect(&message->rect, &whole);
+	shown->frame->stale = pv_rect_union(&shown->frame->stale, &inside);
+	if (message->is_unflushed && r->ops->get_frame(r, shown->resource_id, NULL, &again) == PV_OK)
+		pv_frame_unref(again);
+	if (message->token == 0) {
+		pv_frame_refresh(shown->frame);
+		return;
+	}
+	shown->token = message->token;
+	if (pv_frame_fetch(shown->frame, &shown->waiter))
+		answer(server, message->token, PV_OK);
 }
 
 static void forget_all_shown(struct server *server)
@@ -211,22 +183,13 @@ static void forget_all_shown(struct server *server)
 
 	while ((shown = pv_id_map_any(&server->shown, &cursor)))
 		forget_shown(server, shown->resource_id);
-	while (server->updates) {
-		struct update *update = server->updates;
-
-		server->updates = update->next;
-		free(update);
-	}
 }
 
 /* ---- Events ---- */
 
 static void op_done(void *user, uint64_t token, enum pv_status status)
 {
-	struct server *server = user;
-
-	finish_update(server, token, status);
-	answer(server, token, status);
+	answer(user, token, status);
 }
 
 static void fence_signalled(void *user, uint64_t token)
@@ -488,9 +451,12 @@ static enum pv_status do_message(struct server *server, const struct pv_worker_m
 	case PV_WORKER_UPDATE_FRAME: {
 		const struct pv_worker_update_frame *m = payload;
 
-		answer(server, m->token, update_frame(server, m));
+		answer(server, m->token, r->ops->update_frame(r, m->token, m->resource_id, &m->rect));
 		return PV_OK;
 	}
+	case PV_WORKER_FETCH_FRAME:
+		fetch_frame(server, payload);
+		return PV_OK;
 	case PV_WORKER_PING:
 		(void)put(server, PV_WORKER_PONG, 0);
 		return PV_OK;
@@ -537,6 +503,7 @@ static const struct shape {
     [PV_WORKER_TRANSFER_3D] = {sizeof(struct pv_worker_transfer_3d), false},
     [PV_WORKER_FRAME] = {sizeof(struct pv_worker_frame), true},
     [PV_WORKER_UPDATE_FRAME] = {sizeof(struct pv_worker_update_frame), false},
+    [PV_WORKER_FETCH_FRAME] = {sizeof(struct pv_worker_fetch_frame), false},
     [PV_WORKER_FENCE] = {sizeof(struct pv_worker_ids), false},
     [PV_WORKER_RESET] = {0, false},
     [PV_WORKER_CONTEXT_CREATE] = {sizeof(struct pv_worker_context_create), false},

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/fuzz.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/socket.h"
@@ -17,8 +18,6 @@
 #include "worker/server.h"
 
 #define MAX_INPUT 32768
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* ---- A renderer without effect ---- */
 
@@ -75,6 +74,12 @@ static enum pv_status get_frame(struct pv_renderer *r, uint32_t id, const struct
 {
 	(void)r, (void)layout;
 	return id % 2 ? pv_frame_create(16, 16, 1, out) : PV_ERR_GUEST;
+}
+
+static enum pv_status set_frame(struct pv_renderer *r, uint32_t id, struct pv_frame *frame)
+{
+	(void)r, (void)frame;
+	return id % 2 ? PV_OK : PV_ERR_GUEST;
 }
 
 static enum pv_status update_frame(struct pv_renderer *r, uint64_t op_id, uint32_t id, const struct pv_rect *rect)
@@ -150,6 +155,7 @@ static const struct pv_renderer_ops ops = {
     .transfer_to_host = transfer,
     .transfer_3d = transfer_3d,
     .get_frame = get_frame,
+    .set_frame = set_frame,
     .update_frame = update_frame,
     .create_fence = create_fence,
     .finish_batch = nothing,
@@ -306,11 +312,6 @@ static void fuzz_client(const uint8_t *data, size_t size)
 		pv_renderer_destroy(r);
 	}
 	pv_loop_destroy(params.loop);
-}
-
-static void drop_line(void *user, enum pv_log_level level, const char *line)
-{
-	(void)user, (void)level, (void)line;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -21,6 +21,7 @@
 
 #include "base/loop.h"
 #include "base/socket.h"
+#include "gpu/protocol.h"
 #include "worker/channel.h"
 #include "worker/client.h"
 #include "worker/server.h"
@@ -41,6 +42,8 @@ struct fake {
 	uint64_t map_offset;
 	uint64_t pending[64];
 	size_t nr_pending;
+	struct pv_frame *frame; /* of the last resource that was shown */
+	struct pv_rect fetched;
 };
 
 static struct fake *fake_of(struct pv_renderer *renderer)
@@ -77,6 +80,53 @@ static enum pv_status fake_resource_create(struct pv_renderer *renderer, uint64_
 static void fake_resource_destroy(struct pv_renderer *renderer, uint32_t resource_id)
 {
 	(void)renderer, (void)resource_id;
+}
+
+static void fill(struct pv_frame *frame, const struct pv_rect *rect, uint8_t with)
+{
+	for (uint32_t y = rect->y; y < rect->y + rect->height; y++)
+		memset(frame->pixels + (size_t)y * frame->stride_bytes + (size_t)rect->x * 4, with,
+		       (size_t)rect->width * 4);
+}
+
+static void fake_refresh(struct pv_frame *frame, const struct pv_rect *stale)
+{
+	fill(frame, stale, 0x11);
+}
+
+static bool fake_fetch(struct pv_frame *frame, const struct pv_rect *stale)
+{
+	((struct fake *)frame->refresh_user)->fetched = *stale;
+	return true;
+}
+
+static enum pv_status fake_set_frame(struct pv_renderer *renderer, uint32_t resource_id, struct pv_frame *frame)
+{
+	if (resource_id == FAILS)
+		return PV_ERR_GUEST;
+	fake_of(renderer)->frame = frame;
+	frame->fetch = fake_fetch;
+	frame->refresh = fake_refresh;
+	frame->refresh_user = fake_of(renderer);
+	return PV_OK;
+}
+
+/* It was shown without a flush. */
+static enum pv_status fake_get_frame(struct pv_renderer *renderer, uint32_t resource_id,
+				     const struct pv_blob_layout *layout, struct pv_frame **out)
+{
+	(void)resource_id;
+	assert_null(layout);
+	*out = pv_frame_ref(fake_of(renderer)->frame);
+	(*out)->stale = (struct pv_rect){.width = (*out)->width, .height = (*out)->height};
+	return PV_OK;
+}
+
+static enum pv_status fake_update_frame(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id,
+					const struct pv_rect *rect)
+{
+	(void)rect;
+	return outcome(fake_of(renderer), op_id, resource_id);
 }
 
 static void fake_create_fence(struct pv_renderer *renderer, uint64_t fence_id, uint32_t ctx_id, uint32_t ring_idx)
@@ -140,7 +190,7 @@ static void fake_context_detach(struct pv_renderer *renderer, uint32_t ctx_id, u
 /* Set by whoever kills a worker. */
 static _Atomic bool hang_is_over;
 
-/* "L": leaves a last word in the resource that follows; "D": what pends is done; "H": hangs. */
+/* "L": leaves a last word in the resource that follows; "D": what pends is done; "F": so is the fetch; "H": hangs. */
 static enum pv_status fake_submit(struct pv_renderer *renderer, uint64_t op_id, uint32_t ctx_id, const void *commands,
 				  size_t len_bytes)
 {
@@ -153,6 +203,10 @@ static enum pv_status fake_submit(struct pv_renderer *renderer, uint64_t op_id, 
 		usleep(1000);
 	while (len_bytes >= 1 && text[0] == 'D' && fake->nr_pending > 0)
 		renderer->events.op_done(renderer->events.user, fake->pending[--fake->nr_pending], PV_OK);
+	if (len_bytes >= 1 && text[0] == 'F') {
+		fill(fake->frame, &fake->fetched, 0x22);
+		pv_frame_fetched(fake->frame);
+	}
 	return outcome(fake, op_id, ctx_id);
 }
 
@@ -190,6 +244,9 @@ static const struct pv_renderer_ops fake_ops = {
     .set_guest_map = fake_set_guest_map,
     .resource_create = fake_resource_create,
     .resource_destroy = fake_resource_destroy,
+    .get_frame = fake_get_frame,
+    .set_frame = fake_set_frame,
+    .update_frame = fake_update_frame,
     .create_fence = fake_create_fence,
     .finish_batch = nothing,
     .reset = nothing,
@@ -499,6 +556,46 @@ static void ops_are_answered(void **state)
 	world_end(&world);
 }
 
+/* A fence of a context's own timeline is asked for only if something new was asked of the context. */
+static void settled_contexts_signal_at_once(void **state)
+{
+	struct world world;
+
+	(void)state;
+	world_start(&world);
+	struct pv_renderer *r = world.renderer;
+
+	assert_int_equal(make_context(&world, 1, 1), PV_OK);
+	r->ops->create_fence(r, 1, 1, 0);
+	assert_false(world.fences[1]);
+	assert_int_equal(r->ops->submit(r, 2, 1, "x", 1), PV_PENDING);
+	/* This one follows the submit, the first does not. */
+	r->ops->create_fence(r, 2, 1, 0);
+	r->ops->finish_batch(r);
+	wait_for(&world, &world.answers[2]);
+	assert_int_equal(make_context(&world, 3, 2), PV_OK);
+	assert_true(world.fences[1] && world.fences[2]);
+	assert_int_equal(r->ops->submit(r, 4, 1, "", 0), PV_OK);
+	r->ops->create_fence(r, 3, 1, 0);
+	assert_true(world.fences[3]);
+	/* Other timelines have work that is not asked for by ops. */
+	r->ops->create_fence(r, 4, 1, 1);
+	assert_false(world.fences[4]);
+	assert_int_equal(r->ops->submit(r, 5, 1, "x", 1), PV_PENDING);
+	r->ops->create_fence(r, 5, 1, 0);
+	assert_false(world.fences[5]);
+
+	/* What is known of a context is not true of the next one of its id. */
+	r->ops->context_destroy(r, 1);
+	assert_int_equal(r->ops->context_create(r, 6, 1, 4, "test"), PV_PENDING);
+	r->ops->finish_batch(r);
+	wait_for(&world, &world.answers[6]);
+	assert_true(world.fences[4] && world.fences[5]);
+	r->ops->create_fence(r, 6, 1, 0);
+	assert_false(world.fences[6]);
+	world_end(&world);
+}
+
 static void ends_of_contexts_answer(void **state)
 {
 	struct world world;
@@ -524,6 +621,117 @@ static void ends_of_contexts_answer(void **state)
 	r->ops->reset(r);
 	assert_int_equal(make_context(&world, 7, 1), PV_OK);
 	assert_int_equal(world.answers[6], PV_PENDING);
+	world_end(&world);
+}
+
+/* ---- Pictures ---- */
+
+struct looker {
+	struct pv_frame_waiter waiter;
+	enum pv_status told; /* PV_PENDING: not yet */
+};
+
+static void told(struct pv_frame_waiter *waiter)
+{
+	PV_CONTAINER_OF(waiter, struct looker, waiter)->told = PV_OK;
+}
+
+static struct pv_frame *show(struct world *world, uint64_t op_id, uint32_t resource_id)
+{
+	struct pv_renderer *r = world->renderer;
+	const struct pv_resource_info info = {
+	    .id = resource_id, .kind = PV_RESOURCE_3D, .format = PV_GPU_FORMAT_B8G8R8X8, .width = 16, .height = 16};
+	struct pv_frame *frame;
+
+	assert_int_equal(r->ops->resource_create(r, op_id, &info), PV_PENDING);
+	assert_int_equal(r->ops->get_frame(r, resource_id, NULL, &frame), PV_OK);
+	wait_for(world, &world->answers[op_id]);
+	return frame;
+}
+
+static void flush(struct world *world, uint64_t op_id, uint32_t resource_id, const struct pv_rect *rect)
+{
+	struct pv_renderer *r = world->renderer;
+
+	assert_int_equal(r->ops->update_frame(r, op_id, resource_id, rect), PV_PENDING);
+	wait_for(world, &world->answers[op_id]);
+}
+
+static void submit(struct world *world, uint64_t op_id, const char *text)
+{
+	struct pv_renderer *r = world->renderer;
+
+	assert_int_equal(r->ops->submit(r, op_id, 1, text, strlen(text)), PV_PENDING);
+	wait_for(world, &world->answers[op_id]);
+}
+
+static uint8_t pixel(const struct pv_frame *frame, uint32_t x, uint32_t y)
+{
+	return frame->pixels[(size_t)y * frame->stride_bytes + (size_t)x * 4];
+}
+
+static void pictures_come_when_somebody_looks(void **state)
+{
+	const struct pv_rect part = {.x = 2, .y = 3, .width = 4, .height = 5};
+	struct looker looker = {.waiter.ready = told, .told = PV_PENDING};
+	struct pv_frame *frame, *other;
+	struct world world;
+
+	(void)state;
+	world_start(&world);
+	struct pv_renderer *r = world.renderer;
+
+	assert_int_equal(make_context(&world, 1, 1), PV_OK);
+	frame = show(&world, 2, 10);
+	/* All of it, since it was not flushed. */
+	assert_false(pv_frame_fetch(frame, &looker.waiter));
+	submit(&world, 3, "x");
+	assert_int_equal(looker.told, PV_PENDING);
+	submit(&world, 4, "F");
+	wait_for(&world, &looker.told);
+	assert_int_equal(pixel(frame, 15, 15), 0x22);
+	assert_true(pv_frame_fetch(frame, &looker.waiter));
+
+	/* A flush fetches nothing; who looks then has what was flushed, and no more. */
+	memset(frame->pixels, 0, frame->size_bytes);
+	flush(&world, 5, 10, &part);
+	looker.told = PV_PENDING;
+	assert_false(pv_frame_fetch(frame, &looker.waiter));
+	submit(&world, 6, "F");
+	wait_for(&world, &looker.told);
+	assert_int_equal(pixel(frame, 2, 3), 0x22);
+	assert_int_equal(pixel(frame, 5, 7), 0x22);
+	assert_int_equal(pixel(frame, 6, 7), 0);
+	assert_int_equal(pixel(frame, 5, 8), 0);
+
+	/* The last picture of one that goes, also while somebody waits. */
+	looker.told = PV_PENDING;
+	flush(&world, 7, 10, &part);
+	assert_false(pv_frame_fetch(frame, &looker.waiter));
+	flush(&world, 14, 10, &part);
+	pv_frame_refresh(frame);
+	r->ops->resource_destroy(r, 10);
+	submit(&world, 8, "x");
+	assert_int_equal(looker.told, PV_OK);
+	assert_int_equal(pixel(frame, 2, 3), 0x11);
+	pv_frame_unref(frame);
+
+	/* Nobody waits for one that is gone, or was of a worker that is gone. */
+	frame = show(&world, 9, 11);
+	looker.told = PV_PENDING;
+	assert_false(pv_frame_fetch(frame, &looker.waiter));
+	r->ops->resource_destroy(r, 11);
+	assert_int_equal(looker.told, PV_OK);
+	pv_frame_unref(frame);
+	frame = show(&world, 12, 12);
+	looker.told = PV_PENDING;
+	assert_false(pv_frame_fetch(frame, &looker.waiter));
+	die(&world);
+	assert_int_equal(looker.told, PV_OK);
+	assert_int_equal(r->ops->get_frame(r, 12, NULL, &other), PV_ERR_HOST);
+	assert_true(pv_frame_fetch(frame, &looker.waiter));
+	r->ops->resource_destroy(r, 12);
+	pv_frame_unref(frame);
 	world_end(&world);
 }
 
@@ -759,10 +967,16 @@ static void servers_check_sizes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(ops_are_answered),           cmocka_unit_test(ends_of_contexts_answer),
-	    cmocka_unit_test(a_death_answers_all),        cmocka_unit_test(nothing_to_draw_with),
-	    cmocka_unit_test(impostors_are_not_believed), cmocka_unit_test(a_silent_one_is_given_up),
-	    cmocka_unit_test(servers_check_sizes),        cmocka_unit_test(one_that_hangs_is_ended),
+	    cmocka_unit_test(ops_are_answered),
+	    cmocka_unit_test(settled_contexts_signal_at_once),
+	    cmocka_unit_test(ends_of_contexts_answer),
+	    cmocka_unit_test(a_death_answers_all),
+	    cmocka_unit_test(pictures_come_when_somebody_looks),
+	    cmocka_unit_test(nothing_to_draw_with),
+	    cmocka_unit_test(impostors_are_not_believed),
+	    cmocka_unit_test(a_silent_one_is_given_up),
+	    cmocka_unit_test(servers_check_sizes),
+	    cmocka_unit_test(one_that_hangs_is_ended),
 	    cmocka_unit_test(one_with_long_work_is_not),
 	};
 

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: MIT
 """pvgpu vtest, the process, with clients that are friendly, hostile, many, or dying."""
 
+import glob
 import os
 import random
 import select
 import socket
 import struct
+import subprocess
 import threading
 
 import pytest
 
 from wirelib import vtest
-from wirelib.process import PATIENCE, Process, poll
+from wirelib.process import PATIENCE, Process, poll, program
 from wirelib.vtest import Client, Closed, message, words
 
 DRIVERS = [f"/usr/share/vulkan/icd.d/{name}" for name in ("lvp_icd.json", "lvp_icd.x86_64.json", "lvp_icd.aarch64.json")]
@@ -380,6 +382,23 @@ def test_devices(lab):
     assert code == 0 and b'"portability_subset"' in out, err
     code, out, err = lab.run("devices", "extra")
     assert code == 2 and "takes no name" in err
+
+
+@pytest.mark.parametrize("hidden, hint", [
+    (("libOpenGL.so.0", "libGL.so.1"), None),
+    (("libOpenGL.so.0", "libGL.so.1", "libGLESv2.so.2"), "libopengl0"),
+])
+def test_devices_without_a_library_of_opengl(lab, hidden, hint):
+    """virglrenderer would end the process: it opens them when it first draws."""
+    _, out, _ = lab.run("devices")
+    if b"OpenGL by" not in out or os.getuid() != 0:
+        pytest.skip("this needs a build with OpenGL, and root to hide files")
+    files = [path for name in hidden for path in glob.glob(f"/usr/lib/*-linux-gnu/{name}")]
+    script = "".join(f"mount --bind /dev/null {path} && " for path in files) + f"exec {program()} devices"
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0 and b"llvmpipe" in done.stdout, done.stderr
+    assert (b"OpenGL by" in done.stdout) == (hint is None), done
+    assert not hint or hint in done.stderr.decode(), done.stderr
 
 
 def test_no_driver_at_all(lab, monkeypatch):

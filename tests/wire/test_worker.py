@@ -52,7 +52,7 @@ def test_killed(machine):
     old, = machine.process.children()
     os.kill(old, signal.SIGKILL)
     machine.process.wait_for_log(lambda lines: any("killed by signal 9" in line and "contexts lost: 1" in line for line in lines), "its end")
-    machine.must_fail(gpu.submit_3d(CONTEXT, fence=1))
+    machine.must_fail(gpu.submit_3d(CONTEXT, bytes(8), fence=1))
     machine.must(gpu.flush(picture, (0, 0, 64, 64)))
     machine.must(gpu.unmap_blob(BLOB))
     machine.must(gpu.unref(BLOB))
@@ -67,7 +67,7 @@ def test_killed_with_work_pending(machine):
     """Each request in flight is answered, once."""
     old, = machine.process.children()
     os.kill(old, signal.SIGSTOP)
-    requests = [machine.submit(gpu.submit_3d(CONTEXT, fence=n)) for n in range(8)]
+    requests = [machine.submit(gpu.submit_3d(CONTEXT, bytes(8), fence=n)) for n in range(8)]
     requests.append(machine.submit(gpu.create_host_blob(CONTEXT, BLOB, MIB)))
     os.kill(old, signal.SIGKILL)
     for request in requests:

@@ -6,11 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fuzz.h"
 #include "base/socket.h"
 #include "transport/fuzz_machine.h"
 #include "transport/vfio_user/function.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct machine {
 	struct fuzz_machine base;

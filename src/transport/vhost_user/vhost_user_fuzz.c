@@ -6,13 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fuzz.h"
 #include "base/socket.h"
 #include "transport/fuzz_machine.h"
 #include "transport/vhost_user/backend.h"
 
 #define USER_ADDR 0x10000000ULL
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct machine {
 	struct fuzz_machine base;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fuzz.h"
 #include "base/log.h"
 #include "base/socket.h"
 #include "transport/vtest/fake_renderer.h"
@@ -18,13 +19,6 @@
 #define MAX_WORDS  64
 #define TURNS      4
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct input {
-	const uint8_t *at;
-	size_t left;
-};
-
 struct world {
 	struct pv_loop *loop;
 	struct fake_renderer *renderer;
@@ -32,20 +26,6 @@ struct world {
 	int fds[NR_CLIENTS]; /* -1: has left */
 	bool reads[NR_CLIENTS];
 };
-
-static void check(bool condition)
-{
-	if (!condition)
-		abort();
-}
-
-static uint8_t take_u8(struct input *input)
-{
-	if (input->left == 0)
-		return 0;
-	input->left--;
-	return *input->at++;
-}
 
 static void connect_client(struct world *world, size_t which)
 {
@@ -70,20 +50,20 @@ static void send_bytes(const struct world *world, size_t which, const void *byte
 /* Most values that mean something are small; 0xff has four bytes of its own behind it. */
 static uint32_t take_word(struct input *input)
 {
-	uint32_t value = take_u8(input);
+	uint32_t value = byte(input);
 
 	if (value != 0xff)
 		return value;
 	value = 0;
 	for (int i = 0; i < 4; i++)
-		value = value << 8 | take_u8(input);
+		value = value << 8 | byte(input);
 	return value;
 }
 
 /* A message whose length is right, or off by what the input says. */
 static void send_message(struct world *world, size_t which, struct input *input)
 {
-	uint32_t words[2 + MAX_WORDS], command = take_u8(input) % 42, nr_words = take_u8(input) % MAX_WORDS;
+	uint32_t words[2 + MAX_WORDS], command = byte(input) % 42, nr_words = byte(input) % MAX_WORDS;
 	uint32_t length = nr_words + (nr_words == MAX_WORDS - 1 ? take_word(input) : 0);
 
 	words[0] = command == PV_VTEST_CREATE_RENDERER ? 4 * length : length;
@@ -96,10 +76,10 @@ static void send_message(struct world *world, size_t which, struct input *input)
 static void send_raw(struct world *world, size_t which, struct input *input)
 {
 	uint8_t bytes[64];
-	size_t len = take_u8(input) % sizeof(bytes);
+	size_t len = byte(input) % sizeof(bytes);
 
 	for (size_t i = 0; i < len; i++)
-		bytes[i] = take_u8(input);
+		bytes[i] = byte(input);
 	send_bytes(world, which, bytes, len, -1);
 }
 
@@ -187,7 +167,7 @@ static void set_mood(struct world *world, uint8_t mood)
 
 static void step(struct world *world, struct input *input)
 {
-	uint8_t what = take_u8(input);
+	uint8_t what = byte(input);
 	size_t which = what >> 7;
 	struct fake_renderer *renderer = world->renderer;
 
@@ -209,16 +189,16 @@ static void step(struct world *world, struct input *input)
 		send_fd(world, which);
 		break;
 	case 5:
-		set_mood(world, take_u8(input));
+		set_mood(world, byte(input));
 		break;
 	case 6:
 		if (renderer->nr_ops > 0)
-			fake_renderer_answer(renderer, take_u8(input) % renderer->nr_ops,
-					     take_u8(input) & 3 ? PV_OK : PV_ERR_GUEST);
+			fake_renderer_answer(renderer, byte(input) % renderer->nr_ops,
+					     byte(input) & 3 ? PV_OK : PV_ERR_GUEST);
 		break;
 	case 7:
 		if (renderer->nr_fences > 0)
-			fake_renderer_signal(renderer, take_u8(input) % renderer->nr_fences);
+			fake_renderer_signal(renderer, byte(input) % renderer->nr_fences);
 		break;
 	case 15:
 		introduce_opengl(world, which);
@@ -232,13 +212,6 @@ static void step(struct world *world, struct input *input)
 	}
 }
 
-static void drop_line(void *user, enum pv_log_level level, const char *line)
-{
-	(void)user;
-	(void)level;
-	(void)line;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct fake_renderer renderer;
@@ -248,7 +221,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    .renderer = &renderer.base, .take_listen_fd = -1, .max_client_fds = 8, .max_client_bytes = 1u << 20};
 
 	pv_log_set_sink(drop_line, NULL);
-	if (take_u8(&input) & 1)
+	if (byte(&input) & 1)
 		fake_renderer_init_opengl(&renderer);
 	else
 		fake_renderer_init(&renderer);
@@ -257,7 +230,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check(pv_vtest_create(&params, &world.vtest) == PV_OK);
 	for (size_t i = 0; i < NR_CLIENTS; i++)
 		connect_client(&world, i);
-	for (int i = 0; i < MAX_STEPS && input.left > 0; i++) {
+	for (int i = 0; i < MAX_STEPS && input.len > 0; i++) {
 		step(&world, &input);
 		for (int turn = 0; turn < TURNS; turn++)
 			pv_loop_step(world.loop, 0);

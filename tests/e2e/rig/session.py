@@ -194,7 +194,7 @@ class Running:
 class Session:
     """A booted guest. `device` is our process, None for the VMM's own device; `vm` is the machine."""
 
-    def __init__(self, front_end, memory_mib=2048, kernel="", picture_at_exit=False):
+    def __init__(self, front_end, memory_mib=2048, kernel="", picture_at_exit=False, cpus=2, extra=()):
         self.front_end = front_end
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="pvgpu-e2e-", dir="/tmp"))
         self.picture_path = self.directory / "at-exit.png"
@@ -206,7 +206,7 @@ class Session:
             if front_end.ours:
                 at_exit = [f"--display=png={self.picture_path}"] if picture_at_exit else []
                 self.device = vm.Device(arguments=[*front_end.arguments, *at_exit], transport=front_end.transport)
-            self.vm = self._boot(front_end, memory_mib, kernel, display)
+            self.vm = self._boot(front_end, memory_mib, kernel, display, cpus, extra)
             self.kmsbench, self.triangle = self.vm.install(BUILD / "guest/kmsbench/pvgpu-kmsbench",
                                                            BUILD / "guest/triangle/pvgpu-triangle")
             if GUEST_DRIVER:
@@ -219,7 +219,7 @@ class Session:
                 raise SessionError(f"{error}\n{logs}") from error
             raise
 
-    def _boot(self, front_end, memory_mib, kernel, display):
+    def _boot(self, front_end, memory_mib, kernel, display, cpus, extra):
         directory = self.directory / "vm"
         if front_end.device == USER_MODE:
             return vm.UserModeMachine(self.device.uml_arguments(), memory_mib=memory_mib, kernel=kernel, directory=directory)
@@ -228,8 +228,8 @@ class Session:
         else:
             options = f",{front_end.options}" if front_end.options else ""
             gpu = ["-device", f"{front_end.device},id=gpu{options}"]
-        return vm.Machine(gpu=gpu, qemu=front_end.qemu, memory_mib=memory_mib, kernel=kernel, display=display,
-                          release=front_end.release, board=front_end.board, directory=directory)
+        return vm.Machine(gpu=gpu, qemu=front_end.qemu, memory_mib=memory_mib, cpus=cpus, kernel=kernel, display=display,
+                          release=front_end.release, board=front_end.board, extra=extra, directory=directory)
 
     def logs(self):
         """The ends of all logs there are."""

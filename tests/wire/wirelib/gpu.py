@@ -196,6 +196,12 @@ def create_host_blob(ctx_id, resource, size, mem=2, flags=1, blob_id=0, entries=
     return command(CREATE_BLOB, "IIIIQQ", resource, mem, flags, entries, blob_id, size, ctx_id=ctx_id, **header)
 
 
+def create_3d(resource, width, height, target=2, fmt=1, bind=1 << 3, depth=1, array_size=1, last_level=0, nr_samples=0,
+              **header):
+    return command(CREATE_3D, "12I", resource, target, fmt, bind, width, height, depth, array_size, last_level, nr_samples,
+                   0, 0, **header)
+
+
 def map_blob(resource, offset, **header):
     return command(MAP_BLOB, "IIQ", resource, 0, offset, **header)
 
