@@ -35,6 +35,8 @@ def blob_cycle(machine):
 COMMANDS = [
     ("a fenced 2D command", lambda machine: machine.must(gpu.get_display_info(fence=1))),
     ("an empty 3D submit and its fence", lambda machine: machine.must(gpu.submit_3d(CONTEXT, fence=1))),
+    # Of a queue's timeline.
+    ("the same with a fence that the renderer signals", lambda machine: machine.must(gpu.submit_3d(CONTEXT, fence=1, ring_idx=1))),
     ("a blob of 1 MiB: create, map, unmap, destroy: 4 commands", blob_cycle),
 ]
 

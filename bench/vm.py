@@ -32,6 +32,7 @@ CUBE_FRAMES = 200
 SCENE_S = 4             # of vkmark and glmark2
 SCENE_SIZE = "800x600"
 FRAME_MS = 100          # of the fill-bound and the compute-bound frame, natively
+LONG_FRAME = 10         # times as long: what the guest's driver spends on looking for its end counts less
 LIMIT_S = 90            # for one program
 CAPSET_VIRGL2 = 2
 # Linux 7.3's driver waits at each update of the screen for a vertical blank that it makes up from the mode: 60 Hz would be what is
@@ -236,6 +237,8 @@ COLUMNS = [
     *(Column(f"glmark2-{scene}", f"glmark2 {scene} {SCENE_SIZE}", "FPS", True) for scene in ("build", "texture", "shading", "bump")),
     Column("fill", "fill-bound Vulkan frames of 0.1 s", "FPS", True),
     Column("compute", "compute-bound Vulkan frames of 0.1 s", "FPS", True),
+    Column("fill-long", "fill-bound Vulkan frames of 1 s", "FPS", True),
+    Column("compute-long", "compute-bound Vulkan frames of 1 s", "FPS", True),
     Column("blob", "blob of 1 MiB: create, map, touch, free", "us", False),
     Column("window-write", "memcpy into the window", "GB/s", True),
     Column("ram-write", "  into the guest's memory", "GB/s", True),
@@ -251,6 +254,9 @@ COLUMNS = [
     Column("guest-cpu", "  virtual CPUs meanwhile", "% of a core", False),
     Column("memory", "memory of the host's side, peak", "MiB", False),
 ]
+
+
+FRAMES = ("fill", "compute", "fill-long", "compute-long")
 
 
 class Measurer:
@@ -298,15 +304,16 @@ class Measurer:
                     self.add(line["name"], line["median"])
 
     def probe(self):
-        names = [name for name in ("reply", "submit-wait", "fill", "compute") if self.wants(name)]
-        if not names or self.subject.vulkan is None or self.subject.slow:
+        columns = [name for name in ("reply", "submit-wait", *FRAMES) if self.wants(name)]
+        if not columns or self.subject.vulkan is None or self.subject.slow:
             return
         program = self.place.install(PROBE)
-        for name in names:
-            out = self.run(name, f"{program} {self.bench.probe_arguments} {name}", self.subject.vulkan)
+        for column in columns:
+            measurement = column.removesuffix("-long")
+            out = self.run(column, f"{program} {self.bench.probe_arguments(column)} {measurement}", self.subject.vulkan)
             for line in session.json_lines(out or ""):
-                if line.get("name") == name:
-                    self.add(name, line["median"])
+                if line.get("name") == measurement:
+                    self.add(column, line["median"])
 
     # With X
 
@@ -392,23 +399,27 @@ class Bench:
         self.subjects, self.columns, self.options, self.say = subjects, columns, options, say
         self.windows = options.windows
         self.samples, self.failures, self.guest = {}, {}, {}
-        self.probe_arguments = "--repeats 5 --sample-ms 600 --latencies 1000"
+        self.layers, self.loop_rounds = 8, 512
 
     def calibrate(self):
         """How much work makes a frame of FRAME_MS on the host's driver."""
-        layers, rounds = 8, 512
         for _ in range(5):
-            result = subprocess.run([str(PROBE), "--repeats", "3", "--sample-ms", "300", "--fill-layers", str(layers), "--loop-rounds",
-                                     str(rounds), "fill", "compute"], capture_output=True, text=True, check=False, timeout=120)
+            result = subprocess.run([str(PROBE), "--repeats", "3", "--sample-ms", "300", "--fill-layers", str(self.layers), "--loop-rounds",
+                                     str(self.loop_rounds), "fill", "compute"], capture_output=True, text=True, check=False, timeout=120)
             if result.returncode:
                 raise BenchError(f"the host has no Vulkan: {result.stderr.strip()}")
             ms = {line["name"]: 1e3 / line["median"] for line in session.json_lines(result.stdout) if "name" in line}
             if all(FRAME_MS * 0.8 < value < FRAME_MS * 1.25 for value in ms.values()):
                 break
-            layers = max(1, round(layers * min(FRAME_MS / ms["fill"], 64)))
-            rounds = max(1, round(rounds * min(FRAME_MS / ms["compute"], 64)))
-        self.probe_arguments += f" --fill-layers {layers} --loop-rounds {rounds}"
-        self.say(f"a frame of {FRAME_MS} ms: {layers} layers of 1920x1080, or 65536 times {rounds} rounds")
+            self.layers = max(1, round(self.layers * min(FRAME_MS / ms["fill"], 64)))
+            self.loop_rounds = max(1, round(self.loop_rounds * min(FRAME_MS / ms["compute"], 64)))
+        self.say(f"a frame of {FRAME_MS} ms: {self.layers} layers of 1920x1080, or 65536 times {self.loop_rounds} rounds")
+
+    def probe_arguments(self, column):
+        is_long = column.endswith("-long")
+        times = LONG_FRAME if is_long else 1
+        return (f"{'--repeats 3 --sample-ms 3000' if is_long else '--repeats 5 --sample-ms 600'} --latencies 1000 "
+                f"--fill-layers {self.layers * times} --loop-rounds {self.loop_rounds * times}")
 
     def round(self, number):
         start = number % len(self.subjects)
@@ -448,10 +459,10 @@ def held(locks):
 
 # ---- Results ----
 
-def summarise(bench):
+def summarise(samples):
     """{row: {column: summary}}"""
-    return {subject.name: {column.name: figures.summary(bench.samples[subject.name, column.name]) for column in COLUMNS
-                           if bench.samples.get((subject.name, column.name))} for subject in bench.subjects}
+    return {subject.name: {column.name: figures.summary(samples[subject.name, column.name]) for column in COLUMNS
+                           if samples.get((subject.name, column.name))} for subject in SUBJECTS}
 
 
 def ratio(result, column, mine, theirs):
@@ -503,10 +514,10 @@ def check_targets(result):
     for mine, theirs in (("vfio", "qemu-venus"), ("vfio-virgl", "qemu-virgl"), ("vhost-virgl", "qemu-virgl")):
         for column in COLUMNS:
             times = ratio(result, column, mine, theirs)
-            if times and column.unit == "FPS" and column.name not in ("fill", "compute"):
+            if times and column.unit == "FPS" and column.name not in FRAMES:
                 found.append((f"{column.title}: 1.3 times {result['titles'][theirs]} or more, {result['titles'][mine]}", times >= 1.3,
                               f"{times:.2f}"))
-    for name in ("fill", "compute"):
+    for name in FRAMES:
         column = next(column for column in COLUMNS if column.name == name)
         times = ratio(result, column, "vfio", "native")
         if times:
@@ -538,6 +549,13 @@ def machine_line(result):
             f"load of the machine before it began: {host.get('load_at_start', float('nan')):.1f}")
 
 
+def later_runs(result):
+    """What is not of the run that the rest is of."""
+    titles = {column.name: column.title.strip() for column in COLUMNS}
+    return "\n".join(f"Of a later run, with --rounds {run['rounds']}: {'; '.join(titles[column] for column in run['columns'])}."
+                     for run in result.get("later", []))
+
+
 def write_markdown(path, result):
     targets = "\n".join(f"- {'met' if met else 'MISSED'}: {what} ({figure})" for what, met, figure in result["targets"])
     failures = "\n".join(f"- {what}: `{reason.splitlines()[-1] if reason else ''}`" for what, reason in result["failures"].items())
@@ -546,6 +564,7 @@ def write_markdown(path, result):
 Written by `./run bench vm --rounds {result['rounds']} --markdown`. Median [lowest to highest].
 
 {machine_line(result)}
+{later_runs(result)}
 
 {figures.markdown_table(*make_table(result))}
 
@@ -565,7 +584,7 @@ More than 1 is better than the other, whatever the unit.
 
 {failures}
 ''' if failures else ''}
-More figures: [a command without a guest](benchmarks/trip.md), [2D](benchmarks/2d.md), [OpenGL](benchmarks/gl.md), [OpenGL in User-Mode Linux](benchmarks/gl-uml.md), [Venus without a guest](benchmarks/venus.md), [the same on an NVIDIA GPU](benchmarks/venus-nvidia.md), [VirGL there](benchmarks/gl-nvidia.md).
+More figures: [a command without a guest](benchmarks/trip.md), [2D](benchmarks/2d.md), [OpenGL](benchmarks/gl.md), [OpenGL in User-Mode Linux](benchmarks/gl-uml.md), [Venus without a guest](benchmarks/venus.md), [the same on an NVIDIA GPU](benchmarks/venus-nvidia.md), [VirGL there](benchmarks/gl-nvidia.md), [a guest there](benchmarks/vm-nvidia.md).
 """)
 
 
@@ -578,14 +597,30 @@ def choose(parser, what, names, wanted, default=None):
     return [name for name in names if name in wanted.split(",")]
 
 
-def merge(samples, failures, path):
-    """What an earlier run with the same rounds measured of other rows or columns."""
-    before = json.loads(path.read_text())
-    for key, values in before["samples"].items():
-        samples.setdefault(tuple(key.split(" ")), values)
-    for key, reason in before["failures"].items():
-        failures.setdefault(key, reason)
-    return before
+def result_of(bench, rounds, load_at_start, earlier):
+    """What is known after so many rounds; earlier: the result of a run that this one completes, or None."""
+    samples = {" ".join(key): values for key, values in bench.samples.items()}
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    if earlier:
+        # How large a calibrated frame is differs from run to run.
+        anew = {name for name in FRAMES if name in bench.columns} if rounds else set()
+        kept = {key: values for key, values in earlier["samples"].items() if key.split(" ")[1] not in anew}
+        result = {**earlier, "samples": {**kept, **samples}, "failures": {**earlier["failures"], **bench.failures}}
+        if rounds:
+            result["later"] = [*earlier.get("later", []), {"rounds": rounds, "time": now, "columns": bench.columns}]
+    else:
+        result = {
+            "bench": "vm", "rounds": rounds, "time": now, "host": {**figures.host(), "load_at_start": load_at_start},
+            "versions": {
+                "pvgpu": figures.first_line(str(session.BUILD / "pvgpu"), "--version"),
+                "qemu": figures.first_line("qemu-system-x86_64", "--version"), "guest_kernel": bench.guest.get("kernel", "-"),
+                "guest_mesa": bench.guest.get("mesa", "-"), "accelerator": bench.guest.get("accelerator", "-"),
+                "host_mesa": figures.first_line("dpkg-query", "-W", "-f", "${Version}", "mesa-vulkan-drivers")},
+            "samples": samples, "failures": bench.failures}
+    result["titles"] = {subject.name: subject.title for subject in SUBJECTS}
+    result["rows"] = summarise({tuple(key.split(" ")): values for key, values in result["samples"].items()})
+    result["targets"] = check_targets(result)
+    return result
 
 
 def main():
@@ -624,27 +659,16 @@ def main():
         load_at_start = os.getloadavg()[0]
         # QEMU's OpenGL window wants a runtime directory.
         os.environ["XDG_RUNTIME_DIR"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="pvgpu-bench-"))
-        if options.rounds and {"fill", "compute"} & set(columns):
+        if options.rounds and set(FRAMES) & set(columns):
             with held(options.lock):
                 bench.calibrate()
+        earlier = json.loads(options.add_to.read_text()) if options.add_to else None
+        options.output.parent.mkdir(parents=True, exist_ok=True)
         for number in range(options.rounds):
             bench.round(number)
-    earlier = merge(bench.samples, bench.failures, options.add_to) if options.add_to else None
-    bench.subjects = SUBJECTS
-    result = {
-        "bench": "vm", "rounds": options.rounds or earlier["rounds"],
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()) if options.rounds else earlier["time"],
-        "host": {**figures.host(), "load_at_start": load_at_start} if options.rounds else earlier["host"],
-        "versions": earlier["versions"] if earlier and not bench.guest else {
-            "pvgpu": figures.first_line(str(session.BUILD / "pvgpu"), "--version"),
-            "qemu": figures.first_line("qemu-system-x86_64", "--version"), "guest_kernel": bench.guest.get("kernel", "-"),
-            "guest_mesa": bench.guest.get("mesa", "-"), "accelerator": bench.guest.get("accelerator", "-"),
-            "host_mesa": figures.first_line("dpkg-query", "-W", "-f", "${Version}", "mesa-vulkan-drivers")},
-        "titles": {subject.name: subject.title for subject in SUBJECTS}, "rows": summarise(bench), "failures": bench.failures,
-        "samples": {" ".join(key): values for key, values in bench.samples.items()},
-    }
-    result["targets"] = check_targets(result)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
+            # After each: a run that is broken off keeps what it has.
+            options.output.write_text(json.dumps(result_of(bench, number + 1, load_at_start, earlier), indent=1) + "\n")
+    result = result_of(bench, options.rounds, load_at_start, earlier)
     options.output.write_text(json.dumps(result, indent=1) + "\n")
     print(figures.table(*make_table(result)), figures.table(*make_ratios(result)), sep="\n\n")
     print("\n" + "\n".join(f"{'met   ' if met else 'MISSED'}  {what}: {figure}" for what, met, figure in result["targets"]))

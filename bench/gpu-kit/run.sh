@@ -21,18 +21,9 @@ mkdir -p "$out"
 chmod -R u+x "$kit/bin"
 libraries=$kit/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 
-# The manifest may be anywhere, or missing although the driver is there.
-find_native() {
-    local file
-    for file in /usr/local/nvidia/share/vulkan/icd.d/nvidia_icd.json /etc/vulkan/icd.d/nvidia_icd.json \
-        /usr/share/vulkan/icd.d/nvidia_icd.json; do
-        if [ -e "$file" ]; then echo "$file" && return; fi
-    done
-    printf '{"file_format_version":"1.0.1","ICD":{"library_path":"libGLX_nvidia.so.0","api_version":"1.4.312"}}\n' >"$work/nvidia_icd.json"
-    echo "$work/nvidia_icd.json"
-}
-
-native=${NATIVE_ICD:-$(find_native)}
+# shellcheck source=bench/gpu-kit/native.sh
+. "$kit/bench/gpu-kit/native.sh"
+native=${NATIVE_ICD:-$(find_native "$work")}
 guest=$work/virtio_icd.json
 printf '{"file_format_version":"1.0.1","ICD":{"library_path":"%s","api_version":"1.4.0"}}\n' "$kit/lib/libvulkan_virtio.so" >"$guest"
 export RENDER_SERVER_EXEC_PATH=$kit/bin/virgl_render_server

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* Memory: how fast it comes and goes, how fast the processor reaches it, how fast it gets to the device. */
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "probe.h"
 
-#define MIB        (1024u * 1024u)
-#define BULK_BYTES (64u * MIB)
-#define IMAGE_SIDE 4096u /* of 4 bytes a pixel: BULK_BYTES */
-#define HOST_FLAGS (VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT)
+#define MIB           (1024u * 1024u)
+#define BULK_BYTES    (64u * MIB)
+#define DISTANCE_UNIT (2u * MIB)
+#define DISTANCE      (64u * 1024u)
+#define IMAGE_SIDE    4096u /* of 4 bytes a pixel: BULK_BYTES */
+#define HOST_FLAGS    (VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT)
 
 /* Allocates, maps, writes a byte in each page and frees. The writes prove that the memory is there. */
 static void measure_allocation(struct pv_probe *probe, struct pv_series *series, uint32_t size, uint32_t count)
@@ -71,15 +72,27 @@ void pv_measure_shared_memory(struct pv_probe *probe, struct pv_series *series)
 	}
 }
 
-static unsigned char *plain_memory(void)
+/*
+ * Memory that a copy from or to `partner` goes to or comes from. Always at the same distance from it, modulo
+ * DISTANCE_UNIT: how the two lie to each other decides which lines of a cache, and in an emulated processor which
+ * entries of its page tables' cache, they take from one another, for a third of the speed and more.
+ */
+static unsigned char *plain_memory(const void *partner)
 {
-	/* Aligned as a driver's is, for a fair comparison. */
-	unsigned char *bytes = aligned_alloc(4096, BULK_BYTES);
+	unsigned char *bytes =
+	    mmap(NULL, BULK_BYTES + DISTANCE_UNIT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	if (!bytes)
+	if (bytes == MAP_FAILED)
 		pv_die("out of memory");
+	bytes += ((uintptr_t)partner + DISTANCE - (uintptr_t)bytes) % DISTANCE_UNIT;
 	memset(bytes, 1, BULK_BYTES);
 	return bytes;
+}
+
+/* The pages around it go with the program. */
+static void plain_memory_free(unsigned char *bytes)
+{
+	munmap(bytes, BULK_BYTES);
 }
 
 /* GB/s of one copy after another, the first of which is not counted: it meets pages that are not there yet. */
@@ -101,7 +114,7 @@ static void measure_mapped(struct pv_probe *probe, struct pv_series *series, boo
 	struct pv_buffer buffer =
 	    pv_buffer_create(probe, BULK_BYTES, VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT,
 			     HOST_FLAGS, VK_MEMORY_PROPERTY_HOST_CACHED_BIT);
-	unsigned char *plain = plain_memory();
+	unsigned char *plain = plain_memory(buffer.mapped);
 
 	if (write) {
 		measure_copy(probe, series, buffer.mapped, plain);
@@ -110,7 +123,7 @@ static void measure_mapped(struct pv_probe *probe, struct pv_series *series, boo
 		memset(buffer.mapped, 2, BULK_BYTES);
 		measure_copy(probe, series, plain, buffer.mapped);
 	}
-	free(plain);
+	plain_memory_free(plain);
 	pv_buffer_destroy(probe, &buffer);
 }
 
@@ -126,11 +139,11 @@ void pv_measure_mapped_read(struct pv_probe *probe, struct pv_series *series)
 
 static void measure_plain(struct pv_probe *probe, struct pv_series *series)
 {
-	unsigned char *to = plain_memory(), *from = plain_memory();
+	unsigned char *to = plain_memory(NULL), *from = plain_memory(to);
 
 	measure_copy(probe, series, to, from);
-	free(to);
-	free(from);
+	plain_memory_free(to);
+	plain_memory_free(from);
 }
 
 /* What ordinary memory does: the two are the same copy, and each has its partner above. */
