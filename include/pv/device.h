@@ -82,6 +82,11 @@ struct pv_device_params {
 	 * host's EGL chooses, the CPU where there is none.
 	 */
 	const char *PV_NULLABLE render_node;
+	/*
+	 * The VMM shows dma-bufs (Linux; its display must draw with OpenGL): a VMM's console (pv/vhost_user.h) gets the
+	 * pictures of the guest's OpenGL as such, in the place of their pixels, where the driver can.
+	 */
+	bool with_dma_bufs;
 };
 
 /* As large as seems right for this host, a power of two; none if no renderer would use it. */

@@ -39,6 +39,7 @@ enum {
 	OPT_RENDERER,
 	OPT_DRY_RUN,
 	OPT_LOG_LEVEL,
+	OPT_DMA_BUF,
 	OPT_DEVICES_OWN, /* from here on: the device's, passed on to it */
 };
 
@@ -69,6 +70,7 @@ static const struct cli_option options_table[] = {
     {OPT_DEVICES_OWN + 6, 0, "max-host-memory", true},
     {OPT_DEVICES_OWN + 7, 0, "renderer-in-process", false},
     {OPT_DEVICES_OWN + 8, 0, "render-node", true},
+    {OPT_DMA_BUF, 0, "dma-buf", false},
     {0},
 };
 
@@ -180,6 +182,9 @@ static int take_option(const struct cli_command *command, struct run_options *op
 		break;
 	case OPT_RENDERER:
 		options->renderers = value;
+		break;
+	case OPT_DMA_BUF:
+		options->with_dma_bufs = true;
 		break;
 	case OPT_DRY_RUN:
 		options->dry_run = true;
@@ -307,7 +312,7 @@ static bool in_desktop(void)
 	return (wayland && *wayland) || (x && *x);
 }
 
-/* QEMU wants a display with OpenGL for vhost-user-gpu-pci, for pictures that never come: ours are pixels. */
+/* QEMU wants a display with OpenGL for vhost-user-gpu-pci, though only dma-bufs need it. */
 static const char *display_of_console(const struct run_plan *plan)
 {
 	const struct run_qemu *qemu = plan->qemu;
@@ -327,6 +332,11 @@ static bool choose_display(struct run_plan *plan)
 {
 	const char *wanted = plan->options->display;
 
+	if (plan->options->with_dma_bufs && plan->transport != RUN_VHOST_USER_GPU) {
+		cli_error("leave --dma-buf out, or have QEMU's window: --transport=vhost-user-gpu",
+			  "--dma-buf: QEMU does not know the picture of %s", run_transport_devices[plan->transport]);
+		return false;
+	}
 	if (plan->transport == RUN_VHOST_USER_GPU) {
 		plan->display = display_of_console(plan);
 	} else if (strcmp(wanted, "auto") != 0 && strcmp(wanted, "none") != 0) {
@@ -541,6 +551,7 @@ const struct cli_command cli_run = {
 	"      --console=WHERE      the serial console: stdio (default; ^A X ends QEMU), none, or a file\n"
 	"      --display=KIND       QEMU's window, where it has one: auto (default), gtk, sdl, cocoa, none;\n"
 	"                           png=PATH: write the screen's last picture there in the end\n"
+	"      --dma-buf            with QEMU's window: it shows what the GPU drew without a copy; with gtk only\n"
 	"      --qemu=PROGRAM       default qemu-system-x86_64, or qemu-system-aarch64\n"
 	"      --transport=KIND     vfio-user, vhost-user or vhost-user-gpu\n"
 	"      --accel=KIND         kvm, hvf or tcg, without trying\n"

@@ -37,6 +37,7 @@ struct run_options {
 	const char *console; /* stdio, none or a file */
 	const char *display; /* of QEMU */
 	const char *renderers;
+	bool with_dma_bufs;
 	struct cli_words device_words; /* options that are the device's, passed on */
 	char *const *extra;            /* for QEMU, ends with NULL */
 	bool dry_run, verbose;

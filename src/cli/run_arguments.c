@@ -268,6 +268,8 @@ void run_device_command(const struct run_plan *plan, int fd, struct cli_words *o
 	else
 		cli_words_add(out, "--socket-path=%s", plan->socket_path);
 	cli_words_add(out, "--renderer=%s", plan->renderers);
+	if (plan->options->with_dma_bufs)
+		cli_words_add(out, "--dma-buf");
 	for (size_t i = 0; i < more->count; i++)
 		cli_words_add(out, "%s", more->words[i]);
 }

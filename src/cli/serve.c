@@ -32,7 +32,7 @@ struct options {
 	uint32_t nr_sizes;
 	struct pv_device_output outputs[PV_DEVICE_MAX_OUTPUTS];
 	const char *png_path;
-	bool in_process;
+	bool in_process, with_dma_bufs;
 	uint64_t window_bytes, max_host_bytes;
 };
 
@@ -100,6 +100,9 @@ static int take_option(const struct cli_command *command, const struct cli_serve
 	case CLI_SERVE_VIRGL:
 		if (!options->server.renderers)
 			options->server.renderers = "2d,virgl";
+		return CLI_OK;
+	case CLI_SERVE_DMA_BUF:
+		options->with_dma_bufs = true;
 		return CLI_OK;
 	case CLI_SERVE_IN_PROCESS:
 		options->in_process = true;
@@ -313,6 +316,7 @@ static int start_device(struct service *service)
 	    .render_node = server->render_node,
 	    .emulate_portability = server->emulate_portability,
 	    .use_guest_vram = server->guest_vram,
+	    .with_dma_bufs = options->with_dma_bufs,
 	};
 	char *program = options->in_process ? NULL : cli_worker_program();
 	enum pv_status status;

@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/socket.h"
+#include "base/thread.h"
 #include "device/device.h"
 #include "device/process.h"
 
@@ -440,7 +441,7 @@ static enum pv_status create(struct target target, const char *path, struct pv_c
 		status = pv_loop_add_fd(server->loop, server->listen_fd, PV_LOOP_READ, listener_ready, server,
 					&server->listen_watch);
 	if (status == PV_OK)
-		status = pv_thread_start(&server->thread, run_server, server);
+		status = pv_thread_create("control", run_server, server, &server->thread);
 	if (status != PV_OK) {
 		release(server);
 		return status;

@@ -48,28 +48,6 @@ bool pv_params_read(void *dst, size_t dst_size, const void *src, uint32_t src_si
 	return true;
 }
 
-enum pv_status pv_thread_start(pthread_t *out, void *(*run)(void *user), void *user)
-{
-	sigset_t blocked, old;
-	int error;
-
-	/* A process's signals are for its own threads. A fault's signal must reach the thread that faults: SIGBUS tells
-	 * of guest memory whose file was cut short. */
-	sigfillset(&blocked);
-	sigdelset(&blocked, SIGBUS);
-	sigdelset(&blocked, SIGSEGV);
-	sigdelset(&blocked, SIGILL);
-	sigdelset(&blocked, SIGFPE);
-	pthread_sigmask(SIG_SETMASK, &blocked, &old);
-	error = pthread_create(out, NULL, run, user);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (error) {
-		pv_log(PV_LOG_ERROR, "device", "cannot start a thread: %s", strerror(error));
-		return PV_ERR_HOST;
-	}
-	return PV_OK;
-}
-
 static void *run_loop(void *user)
 {
 	struct pv_device *device = user;
@@ -268,6 +246,7 @@ static enum pv_status read_params(const struct pv_device_params *from, struct cr
 	    .render_node = params.render_node,
 	    .emulate_portability = params.emulate_portability,
 	    .use_guest_vram = params.use_guest_vram,
+	    .with_dma_bufs = params.with_dma_bufs,
 	    .worker_program = params.worker_program,
 	};
 	call->png_path = params.png_path;
@@ -304,11 +283,12 @@ enum pv_status pv_device_create(const struct pv_device_params *params, struct pv
 	status = pv_loop_create(&device->loop);
 	if (status != PV_OK)
 		goto out_device;
-	status = pv_thread_start(&device->thread, run_loop, device);
+	status = pv_thread_create("device", run_loop, device, &device->thread);
 	if (status != PV_OK)
 		goto out_loop;
 
 	device->writes_png = call.png_path != NULL;
+	device->with_dma_bufs = call.renderers.with_dma_bufs;
 	call.device = device;
 	call.gpu.loop = device->loop;
 	pv_loop_call(device->loop, create_parts, &call);

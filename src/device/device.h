@@ -36,6 +36,7 @@ struct pv_device {
 	struct pv_loop *loop;
 	uint64_t created_ns;
 	bool writes_png; /* at its end */
+	bool with_dma_bufs;
 	struct pv_device_doorbell doorbells[PV_GPU_NR_QUEUES];
 
 	/* Owned by the device thread. */
@@ -70,8 +71,5 @@ PV_MUST_USE enum pv_status pv_server_listen(const char *path, int32_t *out_fd);
 /* Reads a caller's params struct of any version: the common part is copied, the rest is zero. False: it makes no sense.
  */
 bool pv_params_read(void *dst, size_t dst_size, const void *src, uint32_t src_size);
-
-/* Starts a thread that takes no signals but those its own faults raise. Any thread. */
-PV_MUST_USE enum pv_status pv_thread_start(pthread_t *out, void *(*run)(void *user), void *user);
 
 #endif

@@ -11,10 +11,9 @@ static enum pv_status unsupported(void)
 	return PV_ERR_UNSUPPORTED;
 }
 
-enum pv_status pv_device_opengl_create(struct pv_loop *loop, const char *render_node, uint64_t max_held_bytes,
-				       struct pv_renderer **out)
+enum pv_status pv_device_opengl_create(const struct pv_virgl_renderer_params *params, struct pv_renderer **out)
 {
-	(void)loop, (void)render_node, (void)max_held_bytes, (void)out;
+	(void)params, (void)out;
 	return unsupported();
 }
 

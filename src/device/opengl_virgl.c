@@ -8,10 +8,9 @@
 #include "pv/opengl.h"
 #include "virgl/renderer.h"
 
-enum pv_status pv_device_opengl_create(struct pv_loop *loop, const char *render_node, uint64_t max_held_bytes,
-				       struct pv_renderer **out)
+enum pv_status pv_device_opengl_create(const struct pv_virgl_renderer_params *params, struct pv_renderer **out)
 {
-	enum pv_status status = pv_virgl_renderer_create(loop, render_node, max_held_bytes, out);
+	enum pv_status status = pv_virgl_renderer_create(params, out);
 
 	if (status == PV_OK)
 		pv_log(PV_LOG_INFO, "device", "OpenGL for the guest: %s (%s)", pv_virgl_renderer_gl_name(*out),
@@ -45,7 +44,7 @@ enum pv_status pv_opengl_describe(char **out_json)
 	status = pv_loop_create(&loop);
 	if (status != PV_OK)
 		return status;
-	status = pv_virgl_renderer_create(loop, NULL, 0, &renderer);
+	status = pv_virgl_renderer_create(&(struct pv_virgl_renderer_params){.loop = loop}, &renderer);
 	if (status == PV_OK) {
 		*out_json = describe(renderer);
 		if (!*out_json)

@@ -9,6 +9,7 @@
 #include "mux/mux.h"
 #include "pv/device.h"
 #include "render2d/render2d.h"
+#include "virgl/renderer.h"
 #include "worker/client.h"
 
 #define MODULE "device"
@@ -107,8 +108,12 @@ static enum pv_status create_3d(const struct pv_device_renderer_params *params, 
 			status = PV_OK;
 	}
 	if (status == PV_OK && names.virgl) {
-		status = pv_device_opengl_create(params->loop, params->render_node, max_host_bytes(params, true),
-						 &children[*count]);
+		const struct pv_virgl_renderer_params opengl = {.loop = params->loop,
+								.render_node = params->render_node,
+								.max_held_bytes = max_host_bytes(params, true),
+								.with_dma_bufs = params->with_dma_bufs};
+
+		status = pv_device_opengl_create(&opengl, &children[*count]);
 		*count += status == PV_OK;
 	}
 	return status;

@@ -8,6 +8,7 @@
 struct pv_loop;
 struct pv_device_worker;
 struct pv_worker_client_status;
+struct pv_virgl_renderer_params;
 /* The host's Vulkan, as Venus uses it. */
 struct pv_device_vulkan;
 
@@ -15,7 +16,7 @@ struct pv_device_renderer_params {
 	struct pv_loop *loop;
 	const char *names; /* as in struct pv_device_params */
 	const char *vulkan_device, *render_node;
-	bool emulate_portability, use_guest_vram;
+	bool emulate_portability, use_guest_vram, with_dma_bufs;
 	uint64_t *window_bytes;   /* PV_DEVICE_WINDOW_AUTO is replaced */
 	uint64_t *max_host_bytes; /* 0, for Vulkan no limit but its own, is replaced */
 	/* A program whose process has those that use drivers; NULL: this process. */
@@ -53,8 +54,8 @@ PV_MUST_USE enum pv_status pv_device_vulkan_create(const struct pv_device_render
 						   struct pv_renderer **out, struct pv_device_vulkan **out_vulkan,
 						   const char **out_why);
 /* opengl_*.c: the VirGL renderer, see there. PV_ERR_UNSUPPORTED: this host or build has none. Logged. */
-PV_MUST_USE enum pv_status pv_device_opengl_create(struct pv_loop *loop, const char *render_node,
-						   uint64_t max_held_bytes, struct pv_renderer **out);
+PV_MUST_USE enum pv_status pv_device_opengl_create(const struct pv_virgl_renderer_params *params,
+						   struct pv_renderer **out);
 /* NULL is fine. */
 void pv_device_vulkan_destroy(struct pv_device_vulkan *vulkan);
 /* For people; NULL: none. Valid as long as `vulkan`. */

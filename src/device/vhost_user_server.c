@@ -46,6 +46,7 @@ static void console(void *user, int take_fd)
 	struct pv_device *device = server->device;
 	struct pv_vmm_console_params params = {.loop = device->loop,
 					       .take_fd = take_fd,
+					       .send_dma_bufs = device->with_dma_bufs,
 					       .heads_changed = heads_changed,
 					       .queried = queried,
 					       .user = device};

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/socket.h"
+#include "base/thread.h"
 #include "device/device.h"
 #include "device/process.h"
 #include "device/renderers.h"
@@ -20,6 +21,7 @@
 #include "transport/vtest/vtest.h"
 #include "venus/host.h"
 #include "venus/renderer.h"
+#include "virgl/renderer.h"
 
 #define MODULE "vtest"
 
@@ -220,7 +222,9 @@ static enum pv_status create_renderer(struct pv_vtest_server *server, const stru
 		status = create_venus(server, params, &children[count]);
 	if (status == PV_OK) {
 		count += server->names.venus;
-		status = pv_device_opengl_create(server->loop, params->render_node, 0, &children[count]);
+		status = pv_device_opengl_create(
+		    &(struct pv_virgl_renderer_params){.loop = server->loop, .render_node = params->render_node},
+		    &children[count]);
 	}
 	if (status == PV_OK)
 		return pv_mux_create(plain, children, count + 1, &server->renderer);
@@ -338,7 +342,7 @@ enum pv_status pv_vtest_server_create(const struct pv_vtest_server_params *from,
 	if (status == PV_OK && params.path)
 		status = open_listener(server, params.path, &call.listen_fd);
 	if (status == PV_OK)
-		status = pv_thread_start(&server->thread, run_loop, server);
+		status = pv_thread_create("vtest", run_loop, server, &server->thread);
 	if (status != PV_OK) {
 		pv_fd_close(&call.listen_fd);
 		release(server);

@@ -40,6 +40,7 @@ static enum pv_status make(void *user, const struct pv_worker_hello *hello, stru
 	    .render_node = given(hello->render_node),
 	    .emulate_portability = hello->emulate_portability,
 	    .use_guest_vram = hello->use_guest_vram,
+	    .with_dma_bufs = hello->with_dma_bufs,
 	    .window_bytes = &window_bytes,
 	    .max_host_bytes = &max_host_bytes,
 	};
@@ -112,6 +113,7 @@ enum pv_status pv_device_worker_create(const struct pv_device_renderer_params *p
 	    .hello = {.log_level = log_level(),
 		      .emulate_portability = params->emulate_portability,
 		      .use_guest_vram = params->use_guest_vram,
+		      .with_dma_bufs = params->with_dma_bufs,
 		      .has_window = *params->window_bytes != 0,
 		      .max_host_bytes = *params->max_host_bytes},
 	};

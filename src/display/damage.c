@@ -68,3 +68,12 @@ bool pv_damage_take(struct pv_damage *damage, uint32_t (*max_rows)(uint32_t widt
 		remove_at(damage, 0);
 	return true;
 }
+
+struct pv_rect pv_damage_bounds(const struct pv_damage *damage)
+{
+	struct pv_rect bounds = {0};
+
+	for (uint32_t i = 0; i < damage->nr_rects; i++)
+		bounds = pv_rect_union(&bounds, &damage->rects[i]);
+	return bounds;
+}

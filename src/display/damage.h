@@ -21,6 +21,9 @@ void pv_damage_add(struct pv_damage *damage, const struct pv_rect *rect);
 /* Takes up to `max_rows` rows off the top of some rectangle; false: nothing is left. */
 bool pv_damage_take(struct pv_damage *damage, uint32_t (*max_rows)(uint32_t width), struct pv_rect *out);
 
+/* The smallest rectangle that has all of it. */
+struct pv_rect pv_damage_bounds(const struct pv_damage *damage);
+
 static inline void pv_damage_clear(struct pv_damage *damage)
 {
 	damage->nr_rects = 0;

@@ -13,6 +13,9 @@
  * picture has been fetched, is worked off in bands of bounded size. That is a round; it keeps the frame that it began
  * with, or a guest that turns pages fast would never see one end. Cursors have a pace of their own at the same rate.
  *
+ * A picture that is a dma-buf goes to the VMM as one, if it was said to take them: no pixel is read, it learns of each
+ * change by DMABUF_UPDATE, answers when it has shown that, and is not sent another before.
+ *
  * What QEMU (7.2 to 11.1) needs of us: it dereferences a head's surface on UPDATE, so a SCANOUT with a size must have
  * come first, and none with 0x0 since; it leaks the surface when a second SCANOUT comes before the first UPDATE. Hence
  * SCANOUT and the first pixels leave together.
@@ -33,6 +36,11 @@
 
 #define FLAG_REPLY 4u
 
+/* Protocol features. */
+#define FEATURE_DMABUF2 (1ull << 1)
+
+#define DMA_BUF_Y_0_TOP 1u
+
 enum request {
 	GET_PROTOCOL_FEATURES = 1,
 	SET_PROTOCOL_FEATURES,
@@ -42,6 +50,9 @@ enum request {
 	CURSOR_UPDATE,
 	SCANOUT,
 	UPDATE,
+	DMABUF_SCANOUT,
+	DMABUF_UPDATE,
+	DMABUF_SCANOUT2 = 12,
 };
 
 struct header {
@@ -66,10 +77,21 @@ struct update {
 	uint32_t scanout_id, x, y, width, height;
 };
 
+/* With a descriptor; without: the head shows no dma-buf any more. */
+struct dma_buf_scanout {
+	uint32_t scanout_id, x, y, width, height;
+	uint32_t fd_width, fd_height, fd_stride, fd_flags, fd_fourcc;
+	uint32_t modifier[2]; /* SCANOUT2: low, high */
+};
+
+#define DMA_BUF_SCANOUT_BYTES offsetof(struct dma_buf_scanout, modifier)
+
 /* Pixels of one UPDATE: what is compared at once should stay in the processor's cache. The widest row is 64 KiB. */
 #define BAND_MAX_BYTES (256u << 10)
-/* A SCANOUT and its first UPDATE. */
-#define OUT_BYTES (2 * sizeof(struct header) + sizeof(struct scanout) + sizeof(struct update) + BAND_MAX_BYTES)
+/* The end of a dma-buf, a SCANOUT and its first UPDATE. */
+#define OUT_BYTES                                                                                                      \
+	(3 * sizeof(struct header) + sizeof(struct dma_buf_scanout) + sizeof(struct scanout) + sizeof(struct update) + \
+	 BAND_MAX_BYTES)
 /* Sent in one go before the loop sees to others. */
 #define BURST_MAX_BYTES (4u << 20)
 #define ANSWER_NS       1000000000ull
@@ -89,6 +111,9 @@ struct head {
 	struct pv_rect round_src;
 	struct pv_frame_waiter waiter;
 	struct console *console;
+	/* The picture whose dma-buf the VMM shows, and what of it; NULL: it shows pixels, if anything. */
+	struct pv_frame *shared;
+	struct pv_rect shared_src;
 
 	struct pv_cursor cursor;
 	bool cursor_moved, cursor_changed; /* position or visibility; image */
@@ -110,6 +135,9 @@ struct console {
 	bool accept_wanted;                   /* SET_PROTOCOL_FEATURES is to be sent */
 	bool info_wanted, info_asked;         /* GET_DISPLAY_INFO is to be sent; its reply is due */
 	bool core_waits;                      /* for params.queried() */
+	bool takes_modifiers;                 /* DMABUF_SCANOUT2 */
+	bool update_asked;                    /* the reply to a DMABUF_UPDATE is due */
+	bool has_shared;                      /* ever */
 
 	struct head heads[PV_GPU_MAX_SCANOUTS];
 	uint32_t first_head; /* where the next search for work starts, so that no head starves */
@@ -117,6 +145,7 @@ struct console {
 	uint8_t in[sizeof(struct header) + sizeof(struct pv_gpu_resp_display_info)];
 	size_t in_len;
 	size_t out_len, out_sent;
+	struct pv_frame *out_frame; /* its dma-buf goes with the first byte; NULL: none */
 	/* All parts of messages are multiples of 4 bytes, so that pixels are aligned in it. */
 	_Alignas(16) uint8_t out[OUT_BYTES];
 };
@@ -149,6 +178,18 @@ static void end_round(struct head *head)
 	head->round_frame = NULL;
 }
 
+static void forget_shared(struct head *head)
+{
+	pv_frame_unref(head->shared);
+	head->shared = NULL;
+}
+
+static void forget_out_frame(struct console *self)
+{
+	pv_frame_unref(self->out_frame);
+	self->out_frame = NULL;
+}
+
 static void forget_known(struct head *head)
 {
 	pv_pages_unmap(head->known, known_bytes(head));
@@ -170,7 +211,9 @@ static void go_quiet(struct console *self)
 		pv_frame_unref(self->heads[i].frame);
 		self->heads[i].frame = NULL;
 		forget_known(&self->heads[i]);
+		forget_shared(&self->heads[i]);
 	}
+	forget_out_frame(self);
 	answer_core(self);
 }
 
@@ -184,7 +227,24 @@ static void peer_broke(struct console *self, const char *what)
 
 static bool head_has_pixels(const struct head *head)
 {
-	return head->sending.nr_rects || head->damage.nr_rects || (!head->frame && head->told_width);
+	return head->sending.nr_rects || head->damage.nr_rects || (!head->frame && (head->told_width || head->shared));
+}
+
+/* Whether the VMM gets the picture itself. */
+static bool goes_shared(const struct console *self, const struct pv_frame *frame)
+{
+	return self->params.send_dma_bufs && frame && frame->dma_buf &&
+	       (self->takes_modifiers || frame->dma_buf->modifier == PV_DMA_BUF_NO_MODIFIER ||
+		frame->dma_buf->modifier == PV_DMA_BUF_LINEAR);
+}
+
+/* For its picture, or until the VMM has shown another one. */
+static bool head_waits(const struct head *head)
+{
+	const struct console *self = head->console;
+
+	return head->waiter.frame ||
+	       (self->update_asked && goes_shared(self, head->round_frame ? head->round_frame : head->frame));
 }
 
 static bool head_has_cursor(const struct head *head)
@@ -197,9 +257,9 @@ static uint64_t head_due_ns(const struct head *head)
 {
 	uint64_t due_ns = UINT64_MAX;
 
-	if (head->sending.nr_rects && !head->waiter.frame)
+	if (head->sending.nr_rects && !head_waits(head))
 		return 0;
-	if (head_has_pixels(head) && !head->waiter.frame)
+	if (head_has_pixels(head) && !head_waits(head))
 		due_ns = head->next_pixels_ns;
 	if (head_has_cursor(head))
 		due_ns = pv_min_u64(due_ns, head->next_cursor_ns);
@@ -262,8 +322,8 @@ static void build(struct console *self, enum request request, const void *payloa
 
 static bool build_negotiation(struct console *self)
 {
-	/* EDIDs are our own and no DMA buffers are sent: none of the features is of use. */
-	static const uint64_t accepted = 0;
+	/* EDIDs are our own. */
+	const uint64_t accepted = self->takes_modifiers ? FEATURE_DMABUF2 : 0;
 
 	if (self->features_wanted) {
 		self->features_wanted = false;
@@ -324,6 +384,13 @@ static void build_scanout(struct console *self, uint32_t id, uint32_t width, uin
 	struct scanout scanout = {id, width, height};
 	void *pages;
 
+	if (head->shared) {
+		/* Or QEMU's windows would go on with it. */
+		struct dma_buf_scanout end = {.scanout_id = id};
+
+		build(self, DMABUF_SCANOUT, &end, DMA_BUF_SCANOUT_BYTES);
+		forget_shared(head);
+	}
 	forget_known(head);
 	head->told_width = width;
 	head->told_height = height;
@@ -397,7 +464,57 @@ static bool start_round(struct console *self, struct head *head, uint64_t now_ns
 		return true;
 	head->round_frame = pv_frame_ref(head->frame);
 	head->round_src = head->src;
-	return pv_frame_fetch(head->frame, &head->waiter);
+	return goes_shared(self, head->frame) || pv_frame_fetch(head->frame, &head->waiter);
+}
+
+static void build_dma_buf_scanout(struct console *self, uint32_t id)
+{
+	struct head *head = &self->heads[id];
+	const struct pv_dma_buf *buf = head->round_frame->dma_buf;
+	struct dma_buf_scanout scanout = {
+	    .scanout_id = id,
+	    .x = head->round_src.x,
+	    .y = head->round_src.y,
+	    .width = head->round_src.width,
+	    .height = head->round_src.height,
+	    .fd_width = buf->width,
+	    .fd_height = buf->height,
+	    .fd_stride = buf->stride_bytes,
+	    .fd_flags = buf->y_0_top ? DMA_BUF_Y_0_TOP : 0,
+	    .fd_fourcc = buf->fourcc,
+	    .modifier = {(uint32_t)buf->modifier, (uint32_t)(buf->modifier >> 32)},
+	};
+
+	forget_shared(head);
+	head->shared = pv_frame_ref(head->round_frame);
+	head->shared_src = head->round_src;
+	self->out_frame = pv_frame_ref(head->round_frame);
+	if (!self->has_shared) {
+		self->has_shared = true;
+		pv_log(PV_LOG_INFO, MODULE, "the VMM is given the GPU's pictures as dma-bufs");
+	}
+	/* It may show pixels again, and has none that are of use then. */
+	forget_known(head);
+	head->told_width = head->told_height = 0;
+	if (self->takes_modifiers && buf->modifier != PV_DMA_BUF_NO_MODIFIER)
+		build(self, DMABUF_SCANOUT2, &scanout, sizeof(scanout));
+	else
+		build(self, DMABUF_SCANOUT, &scanout, DMA_BUF_SCANOUT_BYTES);
+}
+
+/* A round that sends no pixels. */
+static void build_dma_buf(struct console *self, uint32_t id)
+{
+	struct head *head = &self->heads[id];
+	struct pv_rect all = pv_damage_bounds(&head->sending);
+	struct update update = {id, all.x, all.y, all.width, all.height};
+
+	if (head->shared != head->round_frame ||
+	    memcmp(&head->shared_src, &head->round_src, sizeof(head->shared_src)) != 0)
+		build_dma_buf_scanout(self, id);
+	build(self, DMABUF_UPDATE, &update, sizeof(update));
+	self->update_asked = true;
+	end_round(head);
 }
 
 /* The next UPDATE of the head's round, behind what is in the output buffer; false: it needs none. */
@@ -432,10 +549,14 @@ static bool build_pixels(struct console *self, uint32_t id, uint64_t now_ns)
 {
 	struct head *head = &self->heads[id];
 
-	if (head->waiter.frame || (!head->sending.nr_rects && !start_round(self, head, now_ns)))
+	if (head_waits(head) || (!head->sending.nr_rects && !start_round(self, head, now_ns)))
 		return false;
 	if (!head->frame) {
 		build_scanout(self, id, 0, 0);
+		return true;
+	}
+	if (goes_shared(self, head->round_frame)) {
+		build_dma_buf(self, id);
 		return true;
 	}
 	if (head->told_width != head->src.width || head->told_height != head->src.height)
@@ -474,7 +595,9 @@ static void send_what_fits(struct console *self)
 		if (self->out_sent == self->out_len && !build_next(self))
 			break;
 		struct iovec iov = {self->out + self->out_sent, self->out_len - self->out_sent};
-		enum pv_status status = pv_socket_send(self->fd, &iov, 1, NULL, 0, &sent);
+		const struct pv_frame *with = self->out_frame;
+		enum pv_status status =
+		    pv_socket_send(self->fd, &iov, 1, with ? &with->dma_buf->fd : NULL, with ? 1 : 0, &sent);
 		if (status == PV_PENDING)
 			break;
 		if (status != PV_OK) {
@@ -482,6 +605,7 @@ static void send_what_fits(struct console *self)
 			go_quiet(self);
 			return;
 		}
+		forget_out_frame(self);
 		self->out_sent += sent;
 		burst_bytes += sent;
 	}
@@ -517,8 +641,15 @@ static void take_display_info(struct console *self, const struct pv_gpu_resp_dis
 static bool take_reply(struct console *self, const struct header *header, const uint8_t *payload)
 {
 	struct pv_gpu_resp_display_info info;
+	uint64_t features;
 
+	if (header->request == DMABUF_UPDATE) {
+		self->update_asked = false;
+		return true;
+	}
 	if (header->request == GET_PROTOCOL_FEATURES) {
+		memcpy(&features, payload, sizeof(features));
+		self->takes_modifiers = self->params.send_dma_bufs && (features & FEATURE_DMABUF2);
 		self->features_asked = false;
 		self->accept_wanted = true;
 		self->info_wanted = true;
@@ -530,16 +661,16 @@ static bool take_reply(struct console *self, const struct header *header, const 
 	return self->fd >= 0;
 }
 
-/* The size of the reply that is due; 0: this one is not. */
-static uint32_t reply_bytes(const struct console *self, const struct header *header)
+/* Whether it is a reply that is due. */
+static bool is_reply(const struct console *self, const struct header *header)
 {
 	if (!(header->flags & FLAG_REPLY))
-		return 0;
-	if (header->request == GET_PROTOCOL_FEATURES && self->features_asked)
-		return sizeof(uint64_t);
-	if (header->request == GET_DISPLAY_INFO && self->info_asked)
-		return sizeof(struct pv_gpu_resp_display_info);
-	return 0;
+		return false;
+	if (header->request == GET_PROTOCOL_FEATURES)
+		return self->features_asked && header->size == sizeof(uint64_t);
+	if (header->request == GET_DISPLAY_INFO)
+		return self->info_asked && header->size == sizeof(struct pv_gpu_resp_display_info);
+	return header->request == DMABUF_UPDATE && self->update_asked && header->size == 0;
 }
 
 /* Takes whole replies off the input buffer. False: the connection is closed. */
@@ -549,7 +680,7 @@ static bool take_replies(struct console *self)
 
 	while (self->in_len >= sizeof(header)) {
 		memcpy(&header, self->in, sizeof(header));
-		if (header.size == 0 || header.size != reply_bytes(self, &header)) {
+		if (!is_reply(self, &header)) {
 			peer_broke(self, "carried an unexpected message");
 			return false;
 		}

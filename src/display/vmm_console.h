@@ -14,6 +14,11 @@ struct pv_vmm_console_params {
 	struct pv_loop *loop; /* the device loop */
 	int take_fd;          /* connected; becomes non-blocking */
 	uint32_t max_fps;     /* 0: 60 */
+	/*
+	 * The VMM's display takes dma-bufs. It does not say so itself: one that cannot shows nothing of them. Pictures
+	 * that are none go as pixels all the same.
+	 */
+	bool send_dma_bufs;
 	/* Device thread. The VMM says what its heads are; sizes are valid, refresh rate and millimetres are not given.
 	 */
 	void (*heads_changed)(void *user, const struct pv_output heads[PV_GPU_MAX_SCANOUTS]);

@@ -29,7 +29,7 @@ static void queried(void *user)
 static void send_reply(int fd, uint8_t request, const uint8_t *data, size_t len)
 {
 	uint8_t message[12 + 408] = {request, 0, 0, 0, 4};
-	uint32_t payload = request == 1 ? 8 : 408;
+	uint32_t payload = request == 1 ? 8 : request == 3 ? 408 : 0;
 
 	for (size_t i = 0; i < len && i < payload; i++)
 		message[12 + i * 37 % payload] = data[i];
@@ -79,6 +79,16 @@ static void one_step(int fd, struct pv_display *display, struct pv_frame *frame,
 	case 9:
 		shutdown(fd, data[1] & 1 ? SHUT_WR : SHUT_RD);
 		break;
+	case 10:
+		send_reply(fd, 10, data + 1, len - 1);
+		break;
+	case 11: {
+		struct pv_dma_buf buf = {.fd = dup(fd), .width = 200, .height = 100, .modifier = data[1] & 3};
+
+		if (!frame->dma_buf)
+			pv_frame_set_dma_buf(frame, &buf);
+		break;
+	}
 	default:
 		break;
 	}
@@ -95,8 +105,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (pv_loop_create(&loop) != PV_OK || pv_socket_pair(fds) != PV_OK ||
 	    pv_frame_create(200, 100, PV_GPU_FORMAT_B8G8R8X8, &frame) != PV_OK)
 		abort();
-	struct pv_vmm_console_params params = {
-	    .loop = loop, .take_fd = fds[1], .max_fps = 1000000, .heads_changed = heads_changed, .queried = queried};
+	struct pv_vmm_console_params params = {.loop = loop,
+					       .take_fd = fds[1],
+					       .max_fps = 1000000,
+					       .send_dma_bufs = true,
+					       .heads_changed = heads_changed,
+					       .queried = queried};
 	if (pv_vmm_console_create(&params, &display) != PV_OK)
 		abort();
 	/* Each step: its length, then its bytes. */

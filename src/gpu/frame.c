@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/pages.h"
@@ -135,6 +136,14 @@ enum pv_status pv_frame_create(uint32_t width, uint32_t height, uint32_t format,
 	return PV_OK;
 }
 
+static void drop_dma_buf(struct pv_frame *frame)
+{
+	if (frame->dma_buf)
+		close(frame->dma_buf->fd);
+	free(frame->dma_buf);
+	frame->dma_buf = NULL;
+}
+
 struct pv_frame *pv_frame_ref(struct pv_frame *frame)
 {
 	atomic_fetch_add_explicit(&frame->refs, 1, memory_order_relaxed);
@@ -152,7 +161,21 @@ void pv_frame_unref(struct pv_frame *frame)
 		pv_pages_unmap(frame->pages, frame->size_bytes + PIXELS_OFFSET);
 	else
 		pv_pages_unmap_file(frame->pixels, frame->size_bytes);
+	drop_dma_buf(frame);
 	free(frame);
+}
+
+void pv_frame_set_dma_buf(struct pv_frame *frame, const struct pv_dma_buf *dma_buf)
+{
+	struct pv_dma_buf *kept = malloc(sizeof(*kept));
+
+	drop_dma_buf(frame);
+	if (kept) {
+		*kept = *dma_buf;
+		frame->dma_buf = kept;
+	} else {
+		close(dma_buf->fd);
+	}
 }
 
 void pv_frame_refresh(struct pv_frame *frame)

@@ -18,6 +18,18 @@
 /* Largest width or height of any picture, as in QEMU and DRM. */
 #define PV_FRAME_MAX_SIDE 16384
 
+/* Pixels of a GPU's, as a file that others' GPU drivers know (Linux). Modifier and fourcc are those of drm_fourcc.h. */
+struct pv_dma_buf {
+	int fd;
+	uint32_t width, height, stride_bytes; /* all of it; its first pixel is at the file's start */
+	uint32_t fourcc;
+	uint64_t modifier;
+	bool y_0_top; /* its first row is the one at the top */
+};
+
+#define PV_DMA_BUF_LINEAR      0ull
+#define PV_DMA_BUF_NO_MODIFIER 0x00ffffffffffffffull
+
 struct pv_frame {
 	_Atomic uint32_t refs;
 	uint32_t width, height;
@@ -40,6 +52,8 @@ struct pv_frame {
 	struct pv_rect stale;
 	bool fetching;
 	struct pv_frame_waiter *waiters;
+	/* Owned: the picture itself, for displays that can show it without its pixels. NULL: it cannot be had. */
+	struct pv_dma_buf *dma_buf;
 };
 
 /* Somebody who waits for a frame. The caller's storage, zero but for `ready` at first; device thread. */
@@ -83,6 +97,8 @@ PV_MUST_USE bool pv_frame_fetch(struct pv_frame *frame, struct pv_frame_waiter *
 void pv_frame_stop_waiting(struct pv_frame_waiter *waiter);
 /* The renderer's: the end of a fetch. */
 void pv_frame_fetched(struct pv_frame *frame);
+/* The renderer's. The descriptor of `dma_buf` is the frame's from here on, in any case. Device thread. */
+void pv_frame_set_dma_buf(struct pv_frame *frame, const struct pv_dma_buf *dma_buf);
 /* The renderer's: the frame stays as it is from now on. */
 void pv_frame_let_go(struct pv_frame *frame);
 /*

@@ -146,6 +146,8 @@ static enum pv_status set_frame(struct pv_virgl *virgl, struct pv_virgl_resource
 	frame->fetch = fetch;
 	frame->refresh_user = picture;
 	resource->picture = picture;
+	if (virgl->with_dma_bufs)
+		pv_virgl_add_dma_buf(resource, frame);
 	return PV_OK;
 }
 

@@ -733,22 +733,22 @@ static const struct pv_renderer_ops virgl_ops = {
     .attach_file = attach_file,
 };
 
-enum pv_status pv_virgl_renderer_create(struct pv_loop *loop, const char *render_node, uint64_t max_held_bytes,
-					struct pv_renderer **out)
+enum pv_status pv_virgl_renderer_create(const struct pv_virgl_renderer_params *params, struct pv_renderer **out)
 {
 	struct pv_virgl *virgl = calloc(1, sizeof(*virgl));
 
 	if (!virgl)
 		return PV_ERR_NO_MEMORY;
 	virgl->base.ops = &virgl_ops;
-	virgl->loop = loop;
-	virgl->max_held_bytes = max_held_bytes ? max_held_bytes : UINT64_MAX;
+	virgl->loop = params->loop;
+	virgl->max_held_bytes = params->max_held_bytes ? params->max_held_bytes : UINT64_MAX;
+	virgl->with_dma_bufs = params->with_dma_bufs;
 	virgl->last_flush = &virgl->flushes;
 	virgl->library.context_fence = context_fence;
 	virgl->library.fence = flush_fence;
 	virgl->library.polled = polled;
 	virgl->library.user = virgl;
-	enum pv_status status = pv_virgl_library_init(&virgl->library, loop, render_node);
+	enum pv_status status = pv_virgl_library_init(&virgl->library, params->loop, params->render_node);
 	if (status != PV_OK) {
 		free(virgl);
 		return status;

@@ -21,14 +21,24 @@ struct pv_loop;
 /* Guest processes with OpenGL at the same time; each has GL contexts of the host's. */
 #define PV_VIRGL_MAX_CONTEXTS 256
 
-/*
- * `render_node`: the path of the DRM device that shall draw, such as /dev/dri/renderD128; NULL: the one that EGL
- * chooses, the CPU where there is none. `max_held_bytes`: what GL contexts, shaders and other objects of the guests are
- * thought to take of the host's memory is not more than this, all together, resources apart; 0: no limit.
- * PV_ERR_UNSUPPORTED: no OpenGL that can be used. PV_ERR_HOST: the process has one already. Both logged.
- */
-PV_MUST_USE enum pv_status pv_virgl_renderer_create(struct pv_loop *loop, const char *render_node,
-						    uint64_t max_held_bytes, struct pv_renderer **out);
+struct pv_virgl_renderer_params {
+	struct pv_loop *loop;
+	/*
+	 * The path of the DRM device that shall draw, such as /dev/dri/renderD128; NULL: the one that EGL chooses, the
+	 * CPU where there is none.
+	 */
+	const char *render_node;
+	/*
+	 * What GL contexts, shaders and other objects of the guests are thought to take of the host's memory is not
+	 * more than this, all together, resources apart; 0: no limit.
+	 */
+	uint64_t max_held_bytes;
+	bool with_dma_bufs; /* pictures have one, where the driver can (pv_frame.dma_buf) */
+};
+
+/* PV_ERR_UNSUPPORTED: no OpenGL that can be used. PV_ERR_HOST: the process has one already. Both logged. */
+PV_MUST_USE enum pv_status pv_virgl_renderer_create(const struct pv_virgl_renderer_params *params,
+						    struct pv_renderer **out);
 
 /* For people: what the host's OpenGL calls itself, and its version. Valid as long as the renderer. */
 const char *pv_virgl_renderer_gl_name(struct pv_renderer *renderer);

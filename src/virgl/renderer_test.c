@@ -64,7 +64,7 @@ static int set_up(void **state)
 	last_fence = last_op = 0;
 	nr_fences = nr_ops = 0;
 	assert_int_equal(pv_loop_create(&loop), PV_OK);
-	if (pv_virgl_renderer_create(loop, NULL, 0, &renderer) != PV_OK) {
+	if (pv_virgl_renderer_create(&(struct pv_virgl_renderer_params){.loop = loop}, &renderer) != PV_OK) {
 		pv_loop_destroy(loop);
 		renderer = NULL;
 		return 0;
@@ -193,7 +193,8 @@ static void there_is_one_for_the_process(void **state)
 
 	(void)state;
 	NEEDS_GL();
-	assert_int_equal(pv_virgl_renderer_create(loop, NULL, 0, &other), PV_ERR_HOST);
+	assert_int_equal(pv_virgl_renderer_create(&(struct pv_virgl_renderer_params){.loop = loop}, &other),
+			 PV_ERR_HOST);
 }
 
 static void render_nodes_that_cannot_draw(void **state)
@@ -208,11 +209,16 @@ static void render_nodes_that_cannot_draw(void **state)
 	close(fd);
 	pv_renderer_destroy(renderer);
 	renderer = NULL;
-	assert_int_equal(pv_virgl_renderer_create(loop, "/nonexistent", 0, &renderer), PV_ERR_UNSUPPORTED);
-	assert_int_equal(pv_virgl_renderer_create(loop, path, 0, &renderer), PV_ERR_UNSUPPORTED);
+	assert_int_equal(
+	    pv_virgl_renderer_create(&(struct pv_virgl_renderer_params){.loop = loop, .render_node = "/nonexistent"},
+				     &renderer),
+	    PV_ERR_UNSUPPORTED);
+	assert_int_equal(
+	    pv_virgl_renderer_create(&(struct pv_virgl_renderer_params){.loop = loop, .render_node = path}, &renderer),
+	    PV_ERR_UNSUPPORTED);
 	unlink(path);
 	/* They are not in the way of the next one. */
-	assert_int_equal(pv_virgl_renderer_create(loop, NULL, 0, &renderer), PV_OK);
+	assert_int_equal(pv_virgl_renderer_create(&(struct pv_virgl_renderer_params){.loop = loop}, &renderer), PV_OK);
 }
 
 static void textures_come_back(void **state)

@@ -78,6 +78,7 @@ struct pv_virgl {
 	struct pv_renderer base;
 	struct pv_loop *loop;
 	struct pv_virgl_library library;
+	bool with_dma_bufs;
 	struct pv_virgl_reader *reader; /* NULL: nothing was ever shown */
 	struct pv_guest_map *map;       /* counted; NULL: none */
 	struct pv_id_map contexts, resources;
@@ -125,6 +126,8 @@ enum pv_status pv_virgl_get_frame(struct pv_renderer *renderer, uint32_t resourc
 enum pv_status pv_virgl_set_frame(struct pv_renderer *renderer, uint32_t resource_id, struct pv_frame *frame);
 enum pv_status pv_virgl_update_frame(struct pv_renderer *renderer, uint64_t op_id, uint32_t resource_id,
 				     const struct pv_rect *rect);
+/* dma_buf.c: the resource's texture as a dma-buf of the frame, where the driver can. */
+void pv_virgl_add_dma_buf(const struct pv_virgl_resource *resource, struct pv_frame *frame);
 /* The display may keep it, but it reaches back no more. */
 void pv_virgl_drop_frame(struct pv_virgl_resource *resource);
 /* Tells of the flushes whose fence has signalled. */

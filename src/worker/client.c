@@ -537,9 +537,37 @@ static const char *take_memory_bytes(struct pv_worker_client *client, const stru
 	return NULL;
 }
 
+static const char *take_dma_buf(struct pv_worker_client *client, const struct pv_worker_message *message)
+{
+	const struct pv_worker_resource *resource;
+	struct pv_worker_dma_buf event;
+	struct pv_dma_buf buf;
+
+	if (!message->has_fd || !client->hello.with_dma_bufs)
+		return "a dma-buf that nobody asked for, or without one";
+	if (message->len != sizeof(event))
+		return "a dma-buf of the wrong size";
+	memcpy(&event, message->payload, sizeof(event));
+	resource = pv_worker_client_resource(client, event.resource_id);
+	/* The guest may have destroyed it, or have it shown in another way, in the meantime. */
+	if (!resource || !resource->frame || resource->frame_number != event.frame_number || resource->frame->dma_buf)
+		return NULL;
+	buf = (struct pv_dma_buf){.fd = pv_worker_channel_take_fd(&client->channel),
+				  .width = resource->frame->width,
+				  .height = resource->frame->height,
+				  .stride_bytes = event.stride_bytes,
+				  .fourcc = event.fourcc,
+				  .modifier = event.modifier,
+				  .y_0_top = event.y_0_top};
+	pv_frame_set_dma_buf(resource->frame, &buf);
+	return NULL;
+}
+
 /* Returns what is wrong; NULL: nothing. */
 static const char *take_message(struct pv_worker_client *client, const struct pv_worker_message *message)
 {
+	if (message->type == PV_WORKER_DMA_BUF)
+		return take_dma_buf(client, message);
 	if (message->has_fd)
 		return "an fd that nobody asked for";
 	switch (message->type) {

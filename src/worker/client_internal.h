@@ -37,6 +37,7 @@ struct pv_worker_resource {
 	struct pv_frame *frame; /* counted; NULL: none was asked for */
 	bool is_unflushed;      /* it may be shown before it was flushed */
 	uint64_t fetch_token;
+	uint32_t frame_number;
 	struct pv_worker_word {
 		uint64_t offset_bytes;
 		uint32_t bits;
@@ -56,6 +57,7 @@ struct pv_worker_client {
 	void *worker; /* of the launcher; NULL: none */
 	struct pv_worker_channel channel;
 	struct pv_loop_fd *watch;
+	uint32_t nr_frames;          /* made so far, wraps */
 	struct pv_loop_timer *timer; /* to the start, to its end; while it is up, to the next look at it */
 	bool watching;               /* that timer is running, for one that is up */
 	uint32_t unanswered;         /* looks since the last PING, which was not answered; 0: it was */

@@ -230,9 +230,13 @@ static enum pv_status make_frame(struct pv_worker_client *client, struct pv_work
 	if (status != PV_OK)
 		return status;
 	if (message)
-		*message = (struct pv_worker_frame){
-		    .resource_id = resource->id, .width = width, .height = height, .format = format};
+		*message = (struct pv_worker_frame){.resource_id = resource->id,
+						    .width = width,
+						    .height = height,
+						    .format = format,
+						    .number = ++client->nr_frames};
 	drop_frame(resource);
+	resource->frame_number = client->nr_frames;
 	frame->fetch = fetch;
 	frame->refresh = refresh;
 	frame->refresh_user = resource;

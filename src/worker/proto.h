@@ -8,7 +8,7 @@
 
 #include "gpu/renderer.h"
 
-#define PV_WORKER_VERSION 2
+#define PV_WORKER_VERSION 3
 
 #define PV_WORKER_NAME_BYTES       256
 #define PV_WORKER_MAX_CAPSETS      8
@@ -53,13 +53,14 @@ enum pv_worker_event {
 	PV_WORKER_DONE,         /* pv_worker_done */
 	PV_WORKER_LAST_WORD,    /* pv_worker_last_word */
 	PV_WORKER_MEMORY_BYTES, /* pv_worker_memory_bytes */
+	PV_WORKER_DMA_BUF,      /* pv_worker_dma_buf, fd */
 	PV_WORKER_PONG,         /* nothing */
 	PV_WORKER_NR_EVENTS,
 };
 
 struct pv_worker_hello {
 	uint32_t version, log_level;
-	uint32_t emulate_portability, use_guest_vram, has_window, pad;
+	uint32_t emulate_portability, use_guest_vram, has_window, with_dma_bufs;
 	uint64_t max_host_bytes; /* 0: as it seems right */
 	/* All end with a zero; an empty one was not given. */
 	char renderers[PV_WORKER_NAME_BYTES];
@@ -106,6 +107,7 @@ struct pv_worker_transfer_3d {
 /* Where the worker is to put the pixels of a resource when it is told to fetch them: rows without gaps. */
 struct pv_worker_frame {
 	uint32_t resource_id, width, height, format;
+	uint32_t number, pad; /* of this frame, for what is said of it */
 };
 
 struct pv_worker_update_frame {
@@ -168,6 +170,14 @@ struct pv_worker_last_word {
 struct pv_worker_memory_bytes {
 	uint32_t ctx_id, pad;
 	uint64_t size_bytes;
+};
+
+/* What a FRAME is to show is this, as well: see struct pv_dma_buf. Of the frame's size. */
+struct pv_worker_dma_buf {
+	uint32_t resource_id, frame_number;
+	uint32_t stride_bytes, fourcc;
+	uint64_t modifier;
+	uint32_t y_0_top, pad;
 };
 
 #endif

@@ -119,6 +119,25 @@ static void forget_shown(struct server *server, uint32_t resource_id)
 	free(shown);
 }
 
+static void tell_dma_buf(struct server *server, const struct pv_worker_frame *message, const struct pv_frame *frame)
+{
+	const struct pv_dma_buf *buf = frame->dma_buf;
+	struct pv_worker_dma_buf *event;
+
+	if (!buf)
+		return;
+	event = pv_worker_channel_put(&server->channel, PV_WORKER_DMA_BUF, sizeof(*event), buf->fd);
+	/* Else its pixels are shown. */
+	if (event)
+		*event = (struct pv_worker_dma_buf){.resource_id = message->resource_id,
+						    .frame_number = message->number,
+						    .stride_bytes = buf->stride_bytes,
+						    .fourcc = buf->fourcc,
+						    .modifier = buf->modifier,
+						    .y_0_top = buf->y_0_top};
+	sent(server);
+}
+
 static enum pv_status show(struct server *server, const struct pv_worker_frame *message, int fd)
 {
 	struct pv_renderer *r = server->renderer;
@@ -140,6 +159,7 @@ static enum pv_status show(struct server *server, const struct pv_worker_frame *
 					.resource_id = message->resource_id,
 					.frame = pv_frame_ref(frame),
 					.waiter.ready = fetched};
+		tell_dma_buf(server, message, frame);
 		if (pv_id_map_add(&server->shown, shown->resource_id, shown) == PV_OK)
 			shown = NULL;
 		else
