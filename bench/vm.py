@@ -172,7 +172,7 @@ class Guest:
             front_end = session.FRONT_ENDS[vm_front_ends()[subject.device]]
             self.device = vm.Device(arguments=subject.arguments, transport=front_end.transport)
             gpu = self.device.qemu_arguments(front_end.kind, front_end.options)
-        elif subject.display != "none":
+        elif "gl=on" in subject.display:
             self.display = Display()
             os.environ["DISPLAY"] = self.display.name
         return vm.Machine(gpu=gpu, display=subject.display)

@@ -65,11 +65,11 @@ _pvgpu() {
             return
         fi
         words='--kernel= --initrd= --append= --snapshot --firmware= --memory= --smp= --ssh= --no-network --console= --display=
-            --qemu= --transport= --accel= --dry-run --renderer= --device= --render-node= --window= --size= --outputs= --name= --control=
+            --dma-buf --qemu= --transport= --accel= --dry-run --renderer= --device= --render-node= --window= --size= --outputs= --name= --control=
             --max-host-memory= --renderer-in-process --log-level= --help'
         ;;
     vhost-user)
-        words='--socket-path= --fd= --print-capabilities --virgl --renderer= --device= --render-node= --renderer-in-process --emulate-portability --guest-vram --outputs= --size= --display= --window= --max-host-memory=
+        words='--socket-path= --fd= --print-capabilities --virgl --dma-buf --renderer= --device= --render-node= --renderer-in-process --emulate-portability --guest-vram --outputs= --size= --display= --window= --max-host-memory=
             --control= --name= --keep-listening --log-level= --help'
         ;;
     vfio-user)

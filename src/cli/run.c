@@ -332,11 +332,6 @@ static bool choose_display(struct run_plan *plan)
 {
 	const char *wanted = plan->options->display;
 
-	if (plan->options->with_dma_bufs && plan->transport != RUN_VHOST_USER_GPU) {
-		cli_error("leave --dma-buf out, or have QEMU's window: --transport=vhost-user-gpu",
-			  "--dma-buf: QEMU does not know the picture of %s", run_transport_devices[plan->transport]);
-		return false;
-	}
 	if (plan->transport == RUN_VHOST_USER_GPU) {
 		plan->display = display_of_console(plan);
 	} else if (strcmp(wanted, "auto") != 0 && strcmp(wanted, "none") != 0) {
@@ -347,6 +342,12 @@ static bool choose_display(struct run_plan *plan)
 		return false;
 	} else {
 		plan->display = "none";
+	}
+	if (plan->options->with_dma_bufs && !strstr(plan->display, "gl=on")) {
+		cli_error("leave --dma-buf out, or have a window: --transport=vhost-user-gpu --display=gtk",
+			  "--dma-buf: with %s QEMU has no window that draws with OpenGL",
+			  run_transport_devices[plan->transport]);
+		return false;
 	}
 	if (strcmp(plan->display, "none") == 0)
 		info(plan->options, "the guest's screen: pvgpu screenshot -o screen.png", "", "");
@@ -551,7 +552,7 @@ const struct cli_command cli_run = {
 	"      --console=WHERE      the serial console: stdio (default; ^A X ends QEMU), none, or a file\n"
 	"      --display=KIND       QEMU's window, where it has one: auto (default), gtk, sdl, cocoa, none;\n"
 	"                           png=PATH: write the screen's last picture there in the end\n"
-	"      --dma-buf            with QEMU's window: it shows what the GPU drew without a copy; with gtk only\n"
+	"      --dma-buf            with QEMU's window: it is given what the GPU drew, not a copy\n"
 	"      --qemu=PROGRAM       default qemu-system-x86_64, or qemu-system-aarch64\n"
 	"      --transport=KIND     vfio-user, vhost-user or vhost-user-gpu\n"
 	"      --accel=KIND         kvm, hvf or tcg, without trying\n"

@@ -50,28 +50,27 @@ static int vhost_user(const struct cli_command *command, int argc, char **argv)
 const struct cli_command cli_vhost_user = {
     .name = "vhost-user",
     .run = vhost_user,
-    .help =
-	"Usage: pvgpu vhost-user --socket-path=PATH [OPTIONS]\n"
-	"       pvgpu vhost-user --fd=N [OPTIONS]\n"
-	"\n"
-	"Is the graphics device of one virtual machine. Stays in the foreground; ends when the VMM leaves, or on "
-	"SIGTERM.\n"
-	"\n" CLI_SERVE_SOCKET_HELP
-	"  -c, --print-capabilities    print what this build can do as JSON, for libvirt and the "
-	"like\n"
-	"  -v, --virgl                 short for --renderer=2d,virgl\n"
-	"  --dma-buf                   QEMU's display takes dma-bufs, so that OpenGL's pictures need not be copied:\n"
-	"                              gtk with gl=on, egl-headless, dbus with gl=on; not sdl\n" CLI_SERVE_SCREEN_HELP
-	"  --window=SIZE               memory shared with the host's GPU, a multiple of 2M; default half of the "
-	"host's\n"
-	"                              memory, 256M to 16G, if a renderer uses it; takes memory only where it is "
-	"used\n" CLI_SERVE_RENDER_HELP CLI_SERVE_CONTROL_HELP "\n"
-	"Examples:\n"
-	"  pvgpu vhost-user --socket-path=/tmp/gpu.sock --name=work --size=1920x1080\n"
-	"  pvgpu vhost-user -s /tmp/gpu.sock --outputs=2 --size=1280x800,off --display=png=/tmp/last.png\n"
-	"  qemu-system-x86_64 -machine q35,memory-backend=mem -object memory-backend-memfd,id=mem,size=2G,share=on "
-	"-m 2G \\\n"
-	"      -chardev socket,id=gpu,path=/tmp/gpu.sock -device vhost-user-gpu-pci,chardev=gpu -vga none ...\n"
-	"  With Vulkan (QEMU 11.1): -device vhost-user-test-device-pci,chardev=gpu,virtio-id=16,num_vqs=2,"
-	"vq_size=256,config_size=20\n",
+    .help = "Usage: pvgpu vhost-user --socket-path=PATH [OPTIONS]\n"
+	    "       pvgpu vhost-user --fd=N [OPTIONS]\n"
+	    "\n"
+	    "Is the graphics device of one virtual machine. Stays in the foreground; ends when the VMM leaves, or on "
+	    "SIGTERM.\n"
+	    "\n" CLI_SERVE_SOCKET_HELP
+	    "  -c, --print-capabilities    print what this build can do as JSON, for libvirt and the "
+	    "like\n"
+	    "  -v, --virgl                 short for --renderer=2d,virgl\n"
+	    "  --dma-buf                   QEMU's display has gl=on and this GPU: give it OpenGL's pictures "
+	    "uncopied\n" CLI_SERVE_SCREEN_HELP
+	    "  --window=SIZE               memory shared with the host's GPU, a multiple of 2M; default half of the "
+	    "host's\n"
+	    "                              memory, 256M to 16G, if a renderer uses it; takes memory only where it is "
+	    "used\n" CLI_SERVE_RENDER_HELP CLI_SERVE_CONTROL_HELP "\n"
+	    "Examples:\n"
+	    "  pvgpu vhost-user --socket-path=/tmp/gpu.sock --name=work --size=1920x1080\n"
+	    "  pvgpu vhost-user -s /tmp/gpu.sock --outputs=2 --size=1280x800,off --display=png=/tmp/last.png\n"
+	    "  qemu-system-x86_64 -machine q35,memory-backend=mem -object memory-backend-memfd,id=mem,size=2G,share=on "
+	    "-m 2G \\\n"
+	    "      -chardev socket,id=gpu,path=/tmp/gpu.sock -device vhost-user-gpu-pci,chardev=gpu -vga none ...\n"
+	    "  With Vulkan (QEMU 11.1): -device vhost-user-test-device-pci,chardev=gpu,virtio-id=16,num_vqs=2,"
+	    "vq_size=256,config_size=20\n",
 };

@@ -30,6 +30,9 @@ struct pv_dma_buf {
 #define PV_DMA_BUF_LINEAR      0ull
 #define PV_DMA_BUF_NO_MODIFIER 0x00ffffffffffffffull
 
+/* That a renderer's frames have at a time: each is a descriptor of the process. Pixels of others are shown. */
+#define PV_DMA_BUF_MAX 64
+
 struct pv_frame {
 	_Atomic uint32_t refs;
 	uint32_t width, height;

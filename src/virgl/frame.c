@@ -146,8 +146,10 @@ static enum pv_status set_frame(struct pv_virgl *virgl, struct pv_virgl_resource
 	frame->fetch = fetch;
 	frame->refresh_user = picture;
 	resource->picture = picture;
-	if (virgl->with_dma_bufs)
+	if (virgl->with_dma_bufs && virgl->nr_dma_bufs < PV_DMA_BUF_MAX) {
 		pv_virgl_add_dma_buf(resource, frame);
+		virgl->nr_dma_bufs += frame->dma_buf != NULL;
+	}
 	return PV_OK;
 }
 
@@ -231,6 +233,8 @@ void pv_virgl_drop_frame(struct pv_virgl_resource *resource)
 	resource->picture = NULL;
 	picture->resource = NULL;
 	frame = pv_frame_ref(picture->frame);
+	if (frame->dma_buf)
+		picture->virgl->nr_dma_bufs--;
 	if (picture->is_reading)
 		pv_virgl_reader_cancel(picture->virgl->reader, &picture->read);
 	else

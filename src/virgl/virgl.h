@@ -79,6 +79,7 @@ struct pv_virgl {
 	struct pv_loop *loop;
 	struct pv_virgl_library library;
 	bool with_dma_bufs;
+	uint32_t nr_dma_bufs;
 	struct pv_virgl_reader *reader; /* NULL: nothing was ever shown */
 	struct pv_guest_map *map;       /* counted; NULL: none */
 	struct pv_id_map contexts, resources;

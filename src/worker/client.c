@@ -550,7 +550,8 @@ static const char *take_dma_buf(struct pv_worker_client *client, const struct pv
 	memcpy(&event, message->payload, sizeof(event));
 	resource = pv_worker_client_resource(client, event.resource_id);
 	/* The guest may have destroyed it, or have it shown in another way, in the meantime. */
-	if (!resource || !resource->frame || resource->frame_number != event.frame_number || resource->frame->dma_buf)
+	if (!resource || !resource->frame || resource->frame_number != event.frame_number || resource->frame->dma_buf ||
+	    client->nr_dma_bufs == PV_DMA_BUF_MAX)
 		return NULL;
 	buf = (struct pv_dma_buf){.fd = pv_worker_channel_take_fd(&client->channel),
 				  .width = resource->frame->width,
@@ -560,6 +561,7 @@ static const char *take_dma_buf(struct pv_worker_client *client, const struct pv
 				  .modifier = event.modifier,
 				  .y_0_top = event.y_0_top};
 	pv_frame_set_dma_buf(resource->frame, &buf);
+	client->nr_dma_bufs += resource->frame->dma_buf != NULL;
 	return NULL;
 }
 

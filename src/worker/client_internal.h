@@ -57,7 +57,8 @@ struct pv_worker_client {
 	void *worker; /* of the launcher; NULL: none */
 	struct pv_worker_channel channel;
 	struct pv_loop_fd *watch;
-	uint32_t nr_frames;          /* made so far, wraps */
+	uint32_t nr_frames; /* made so far, wraps */
+	uint32_t nr_dma_bufs;
 	struct pv_loop_timer *timer; /* to the start, to its end; while it is up, to the next look at it */
 	bool watching;               /* that timer is running, for one that is up */
 	uint32_t unanswered;         /* looks since the last PING, which was not answered; 0: it was */

@@ -200,6 +200,8 @@ static void drop_frame(struct pv_worker_resource *resource)
 	if (!frame)
 		return;
 	resource->frame = NULL;
+	if (frame->dma_buf)
+		resource->client->nr_dma_bufs--;
 	pv_frame_let_go(frame);
 	pv_frame_unref(frame);
 }

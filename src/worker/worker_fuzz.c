@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/socket.h"
+#include "gpu/protocol.h"
 #include "worker/channel.h"
 #include "worker/client.h"
 #include "worker/server.h"
@@ -249,6 +250,7 @@ static enum pv_status start(void *user, int take_fd, void (*ended)(void *ended_u
 	set->info.id = 4;
 	ready = pv_worker_channel_put(&impostor->channel, PV_WORKER_READY, sizeof(*ready), -1);
 	ready->version = PV_WORKER_VERSION;
+	ready->has_opengl = impostor->size > 0 && impostor->data[0] & 2;
 	/* Half of the inputs speak before they are ready. */
 	if (impostor->size > 0 && impostor->data[0] & 1)
 		impostor->channel.out_len = 0;
@@ -293,7 +295,9 @@ static void fuzz_client(const uint8_t *data, size_t size)
 	struct pv_worker_client_params params = {
 	    .launcher = {.start = start, .kill = stop, .pid = pid, .release = release, .user = &impostor},
 	    .start_timeout_ns = 1000000,
+	    .hello.with_dma_bufs = true,
 	};
+	struct pv_frame *frame = NULL;
 	struct pv_renderer *r;
 
 	if (pv_loop_create(&params.loop) != PV_OK)
@@ -302,14 +306,20 @@ static void fuzz_client(const uint8_t *data, size_t size)
 		const struct pv_resource_info info = {
 		    .id = 1, .kind = PV_RESOURCE_HOST_BLOB, .size_bytes = 4096, .ctx_id = 1};
 
+		const struct pv_resource_info texture = {
+		    .id = 2, .kind = PV_RESOURCE_3D, .format = PV_GPU_FORMAT_B8G8R8X8, .width = 16, .height = 16};
+
 		r->events = (struct pv_renderer_events){.op_done = op_done, .fence_signalled = fence_signalled};
 		(void)!r->ops->context_create(r, 1, 1, 4, "fuzz");
 		(void)!r->ops->resource_create(r, 2, &info);
+		if (r->ops->get_frame && r->ops->resource_create(r, 3, &texture) == PV_PENDING)
+			(void)!r->ops->get_frame(r, texture.id, NULL, &frame);
 		r->ops->create_fence(r, 3, 1, 0);
 		r->ops->finish_batch(r);
 		for (int i = 0; i < 4; i++)
 			pv_loop_step(params.loop, 0);
 		pv_renderer_destroy(r);
+		pv_frame_unref(frame);
 	}
 	pv_loop_destroy(params.loop);
 }

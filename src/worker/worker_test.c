@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/loop.h"
@@ -44,6 +45,7 @@ struct fake {
 	size_t nr_pending;
 	struct pv_frame *frame; /* of the last resource that was shown */
 	struct pv_rect fetched;
+	bool gives_dma_bufs; /* asked or not */
 };
 
 static struct fake *fake_of(struct pv_renderer *renderer)
@@ -108,6 +110,13 @@ static enum pv_status fake_set_frame(struct pv_renderer *renderer, uint32_t reso
 	frame->fetch = fake_fetch;
 	frame->refresh = fake_refresh;
 	frame->refresh_user = fake_of(renderer);
+	if (fake_of(renderer)->gives_dma_bufs) {
+		struct pv_dma_buf buf = {
+		    .stride_bytes = 4 * resource_id, .fourcc = 5, .modifier = UINT64_C(6) << 40, .y_0_top = true};
+
+		assert_int_equal(pv_shm_create("dma-buf", 4096 * (uint64_t)resource_id, &buf.fd), PV_OK);
+		pv_frame_set_dma_buf(frame, &buf);
+	}
 	return PV_OK;
 }
 
@@ -275,6 +284,7 @@ static enum pv_status make_fake(void *user, const struct pv_worker_hello *hello,
 	assert_non_null(fake);
 	fake->base.ops = &fake_ops;
 	fake->window_fd = -1;
+	fake->gives_dma_bufs = strcmp(hello->renderers, "dma-buf") == 0;
 	strcpy(out_ready->device, "a\tdevice");
 	*out = &fake->base;
 	return PV_OK;
@@ -425,17 +435,23 @@ static struct pv_worker_client_params client_params(struct world *world, const c
 	return params;
 }
 
-static void world_start(struct world *world)
+static void world_start_with(struct world *world, const char *renderers, bool with_dma_bufs)
 {
 	struct pv_worker_client_params params;
 	struct pv_renderer *r;
 
 	world_init(world, false);
-	params = client_params(world, "fake");
+	params = client_params(world, renderers);
+	params.hello.with_dma_bufs = with_dma_bufs;
 	assert_int_equal(pv_worker_client_create(&params, &world->renderer), PV_OK);
 	r = world->renderer;
 	r->events = (struct pv_renderer_events){.op_done = op_done, .fence_signalled = fence_signalled, .user = world};
 	assert_int_equal(r->ops->set_window(r, world->window_fd, WINDOW_BYTES), PV_OK);
+}
+
+static void world_start(struct world *world)
+{
+	world_start_with(world, "fake", false);
 }
 
 static void world_end(struct world *world)
@@ -735,6 +751,63 @@ static void pictures_come_when_somebody_looks(void **state)
 	world_end(&world);
 }
 
+static void dma_bufs_come_along(void **state)
+{
+	enum { FIRST = PENDS + 1 };
+	const struct pv_rect all = {.width = 16, .height = 16};
+	struct pv_frame *frames[PV_DMA_BUF_MAX + 2];
+	struct world world;
+	uint64_t op_id = 1;
+
+	(void)state;
+	world_start_with(&world, "dma-buf", true);
+	struct pv_renderer *r = world.renderer;
+
+	for (uint32_t i = 0; i < PV_ARRAY_LEN(frames); i++) {
+		/* Room for the last one. */
+		if (i == PV_DMA_BUF_MAX + 1)
+			r->ops->resource_destroy(r, FIRST);
+		frames[i] = show(&world, op_id++, FIRST + i);
+		flush(&world, op_id++, FIRST + i, &all);
+		if (i == PV_DMA_BUF_MAX) {
+			assert_null(frames[i]->dma_buf);
+			continue;
+		}
+		const struct pv_dma_buf *buf = frames[i]->dma_buf;
+		struct stat file;
+
+		assert_non_null(buf);
+		assert_int_equal(fstat(buf->fd, &file), 0);
+		assert_int_equal(file.st_size, 4096 * (FIRST + i));
+		assert_int_equal(buf->width, 16);
+		assert_int_equal(buf->height, 16);
+		assert_int_equal(buf->stride_bytes, 4 * (FIRST + i));
+		assert_int_equal(buf->fourcc, 5);
+		assert_int_equal(buf->modifier, UINT64_C(6) << 40);
+		assert_true(buf->y_0_top);
+	}
+	assert_non_null(frames[0]->dma_buf); /* its display may still show it */
+	for (uint32_t i = 0; i < PV_ARRAY_LEN(frames); i++)
+		pv_frame_unref(frames[i]);
+	world_end(&world);
+}
+
+static void dma_bufs_are_for_those_who_asked(void **state)
+{
+	struct pv_frame *frame;
+	struct world world;
+
+	(void)state;
+	world_start_with(&world, "dma-buf", false);
+	frame = show(&world, 1, 1);
+	for (uint64_t end_ns = pv_now_ns() + PATIENCE_NS; world.started < 2 && pv_now_ns() < end_ns;)
+		pv_loop_step(world.loop, STEP_NS);
+	assert_int_equal(world.started, 2);
+	assert_null(frame->dma_buf);
+	pv_frame_unref(frame);
+	world_end(&world);
+}
+
 static void a_death_answers_all(void **state)
 {
 	const char leave[] = {'L', 10};
@@ -972,6 +1045,8 @@ int main(void)
 	    cmocka_unit_test(ends_of_contexts_answer),
 	    cmocka_unit_test(a_death_answers_all),
 	    cmocka_unit_test(pictures_come_when_somebody_looks),
+	    cmocka_unit_test(dma_bufs_come_along),
+	    cmocka_unit_test(dma_bufs_are_for_those_who_asked),
 	    cmocka_unit_test(nothing_to_draw_with),
 	    cmocka_unit_test(impostors_are_not_believed),
 	    cmocka_unit_test(a_silent_one_is_given_up),

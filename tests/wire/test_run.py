@@ -166,6 +166,16 @@ def test_window_of_the_desktop(lab, run, monkeypatch):
     assert code == 1 and "pvgpu screenshot" in errors
 
 
+def test_window_without_copies(lab, run):
+    qemu = FakeQemu(lab)
+    code, out, errors = run(qemu, "--transport=vhost-user-gpu", "--display=gtk", "--dma-buf")
+    assert code == 0, errors
+    assert "--dma-buf" in commands(out)[0]
+    for arguments in ((), ("--transport=vhost-user-gpu",)):
+        code, out, errors = run(qemu, "--dma-buf", *arguments)
+        assert code == 1 and not out and "--display=gtk" in errors
+
+
 @pytest.mark.parametrize("accel", ["kvm", "tcg"])
 def test_accelerator(lab, run, accel):
     _, out, _ = run(FakeQemu(lab), f"--accel={accel}")

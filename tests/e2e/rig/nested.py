@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Runs in a guest that has a DRM device and weston: there it is the host of a guest in QEMU's window. See test_dma_buf.py.
+"""Runs in a guest that has a DRM device and weston (nest.py): there it has a guest in QEMU's window. See test_dma_buf.py.
 
 nested.py SHARE: says on its standard output what the window should show, and goes on when the file SHARE/seen-N is there.
 """
