@@ -19,7 +19,7 @@ TOP = pathlib.Path(__file__).resolve().parent.parent
 specification = importlib.util.spec_from_file_location("bench_vm", TOP / "bench/vm.py")
 bench_vm = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(bench_vm)
-from rig import figures, nest, session  # noqa: E402 (found by way of bench/vm.py)
+from rig import figures, session  # noqa: E402 (found by way of bench/vm.py)
 
 PROBE = session.BUILD / "bench/glprobe/pvgpu-glprobe"
 SCENES = ("build", "texture", "shading", "bump", "effect2d", "buffer")
@@ -31,7 +31,6 @@ Column, Subject, vm = bench_vm.Column, bench_vm.Subject, bench_vm.vm
 SUBJECTS = [
     Subject("vfio", "ours: VirGL, vfio-user", "vfio", ("--renderer=2d,virgl", "--window=0"), stock=False),
     Subject("gpu", "ours: VirGL, vhost-user-gpu-pci", "gpu", ("--virgl",), stock=False),
-    Subject("gpu-dma-buf", "ours: the same, dma-bufs", "gpu", ("--virgl", "--dma-buf"), stock=False),
     Subject("qemu-virgl", "QEMU: virtio-gpu-gl-pci", "virtio-gpu-gl-pci", display="sdl,gl=on", stock=False),
     Subject("qemu-back-end", "QEMU: vhost-user-gpu", "vhost-user-gpu-pci", display="sdl,gl=on", stock=False),
     Subject("zink", "ours: zink on Venus, vfio-user", "vfio", ("--renderer=2d,venus",), stock=False),
@@ -55,9 +54,6 @@ COLUMNS = [
 ]
 # Ours, whose, and how many times as good it shall be at least.
 TARGETS = [("vfio", "qemu-virgl", 1.2), ("gpu", "qemu-virgl", 1.2), ("vtest", "test-server", 1.0), ("uml", "vtest", 0.8)]
-# With a DRM device: QEMU's devices and ours draw with it, and QEMU's own back end needs it. No window shows what comes of it.
-ON_DRM = ["gpu", "gpu-dma-buf", "qemu-virgl", "qemu-back-end"]
-ON_DRM_TARGETS = [("gpu", "qemu-virgl", 1.2), ("gpu", "qemu-back-end", 1.2), ("gpu-dma-buf", "qemu-virgl", 1.2), ("gpu-dma-buf", "qemu-back-end", 1.2)]
 
 
 class Measurer(bench_vm.Measurer):
@@ -129,11 +125,10 @@ class QemusGuest(bench_vm.Guest):
     def boot(self, subject):
         if not QEMUS_BACK_END.exists():
             raise vm.GuestError(f"there is no {QEMUS_BACK_END}")
-        if not subject.arguments:
-            self.display = bench_vm.Display()
-            os.environ["DISPLAY"] = self.display.name
+        self.display = bench_vm.Display()
+        os.environ["DISPLAY"] = self.display.name
         self.socket_path, self.log = pathlib.Path(os.environ["XDG_RUNTIME_DIR"], "qemu-gpu.sock"), tempfile.TemporaryFile("w+")
-        self.back_end = subprocess.Popen([*vm.CONFINED, QEMUS_BACK_END, "-v", *subject.arguments, "-s", self.socket_path], stdout=self.log, stderr=self.log)
+        self.back_end = subprocess.Popen([*vm.CONFINED, QEMUS_BACK_END, "-v", "-s", self.socket_path], stdout=self.log, stderr=self.log)
         session.wait_until(lambda: self.socket_path.exists() or self.back_end.poll() is not None, 10)
         self.check_it_runs()
         self.machine = vm.Machine(gpu=["-chardev", f"socket,id=gpu,path={self.socket_path}", "-device", "vhost-user-gpu-pci,chardev=gpu"],
@@ -173,34 +168,6 @@ def ratio(result, column, mine, theirs):
     return a / b if column.more_is_better else b / a
 
 
-def on_render_node(subject, path):
-    """The row where the host has a DRM device."""
-    arguments = {"gpu": (*subject.arguments, f"--render-node={path}"), "gpu-dma-buf": (*subject.arguments, f"--render-node={path}"),
-                 "qemu-back-end": ("-r", path)}
-    return Subject(subject.name, subject.title, subject.device, arguments.get(subject.name, ()), stock=False,
-                   display=f"egl-headless,rendernode={path}")
-
-
-def in_user_mode(words, say):
-    """The same command where there is a DRM device: in a User-Mode-Linux guest of ours. The exit code."""
-    with vm.Device(arguments=["--renderer=2d,virgl"]) as device:
-        with vm.UserModeMachine(device.uml_arguments(), memory_mib=6144) as machine:
-            job = nest.start(machine, ["python3", str(pathlib.Path(__file__)), f"--render-node={nest.RENDER_NODE}", *words], 4 * 3600)
-            log, said = machine.share / f"{job.number}.err", 0
-            while job.running():
-                time.sleep(1)
-                lines = log.read_text(errors="replace").splitlines(keepends=True) if log.exists() else []
-                for line in lines[said:]:
-                    if line.startswith("["):
-                        say(f"in User-Mode Linux: {line.strip()}")
-                said = len(lines)
-            result = job.wait()
-    print(result.stdout)
-    if result.returncode:
-        print(result.stderr, file=sys.stderr)
-    return result.returncode
-
-
 def make_table(result):
     names = [name for name in result["titles"] if result["rows"].get(name)]
     body = [[f"{column.title}, {column.unit}", *(figures.spread(result["rows"][name].get(column.name)) for name in names)]
@@ -210,7 +177,7 @@ def make_table(result):
 
 def check_targets(result):
     found = []
-    for mine, theirs, least in ON_DRM_TARGETS if result["render_node"] else TARGETS:
+    for mine, theirs, least in TARGETS:
         for column in COLUMNS[:-3]:
             times = ratio(result, column, mine, theirs)
             if times:
@@ -219,14 +186,12 @@ def check_targets(result):
 
 
 def arguments(options):
-    return " ".join(f"--{name} {value}" for name, value in vars(options).items() if value and name in ("rounds", "windows", "rows", "columns", "render_node")).replace("_", "-")
+    return " ".join(f"--{name} {value}" for name, value in vars(options).items() if value and name in ("rounds", "windows", "rows", "columns"))
 
 
 def write_markdown(path, result):
     host, versions = result["host"], result["versions"]
     targets = "\n".join(f"- {'met' if met else 'MISSED'}: {what} ({figure})" for what, met, figure in result["targets"])
-    shown = ("QEMU draws for -display egl-headless, which reads back each picture that it is given as a dma-buf (its own device's too), and "
-             "takes pixels\nas they are." if result["render_node"] else "QEMU's device draws into an SDL window on Xvfb. No display looks at ours.")
     failures = "\n".join(f"- {what}: `{reason.splitlines()[-1] if reason else ''}`" for what, reason in result["failures"].items())
     path.write_text(f"""# OpenGL: VirGL of ours beside QEMU's, zink on Venus and native
 
@@ -239,7 +204,7 @@ Written by `./run bench gl {result['arguments']}`. Median [lowest to highest].
 
 A row is a guest of its own, but for virpipe's and native ones: programs of the host. Where the processor is emulated (TCG) the guest's Mesa and X
 are the cost of small frames; User-Mode Linux has one of the host's processors, with a slow way into its kernel and slow page faults.
-{shown} The guest's screen has a mode of 1000 Hz: Linux 7.3's driver
+QEMU's device draws into an SDL window on Xvfb. No display looks at ours. The guest's screen has a mode of 1000 Hz: Linux 7.3's driver
 waits for a vertical blank at each update, twice 60 frames a second would be the most that glxgears gets.
 
 ## Targets
@@ -258,38 +223,25 @@ def main():
     parser.add_argument("--windows", type=int, default=2, help="windows of 5 s for each size of glxgears (default 2)")
     parser.add_argument("--rows", metavar="ROW,...", help=f"of: {' '.join(subject.name for subject in SUBJECTS)} (default all)")
     parser.add_argument("--columns", metavar="COLUMN,...", help=f"of: {' '.join(column.name for column in COLUMNS)} (default all)")
-    parser.add_argument("--output", type=pathlib.Path, help="default build/bench/gl.json, or gl-drm.json there")
-    parser.add_argument("--markdown", metavar="FILE", nargs="?", const="", help="write the tables there, too; default docs/benchmarks/gl.md, "
-                        "or gl-drm.md there")
-    parser.add_argument("--render-node", metavar="PATH", help="measure the rows of a host with a DRM device, this one: "
-                        f"{' '.join(ON_DRM)}")
-    parser.add_argument("--in-uml", action="store_true", help="the same on the DRM device of a User-Mode-Linux guest of ours")
+    parser.add_argument("--output", type=pathlib.Path, default=TOP / "build/bench/gl.json")
+    parser.add_argument("--markdown", type=pathlib.Path, nargs="?", const=TOP / "docs/benchmarks/gl.md", help="write the tables there, too")
     parser.add_argument("--lock", type=pathlib.Path, metavar="FILE", action="append", default=[], help="hold this lock "
                         "while a row is measured; can be given again")
     options = parser.parse_args()
-    on_drm = options.render_node or options.in_uml
-    name = "gl-drm" if on_drm else "gl"
-    output = options.output or TOP / f"build/bench/{name}.json"
     rows = bench_vm.choose(parser, "row", [subject.name for subject in SUBJECTS], options.rows)
-    rows = [name for name in rows if (name in ON_DRM if on_drm else name != "gpu-dma-buf")]
     columns = bench_vm.choose(parser, "column", [column.name for column in COLUMNS], options.columns)
     began = time.monotonic()
 
     def say(text):
         print(f"[{time.monotonic() - began:4.0f} s] {text}", file=sys.stderr, flush=True)
 
-    if options.in_uml:
-        return in_user_mode([word for word in sys.argv[1:] if word != "--in-uml"], say)
-    subjects = [subject for subject in SUBJECTS if subject.name in rows]
-    if options.render_node:
-        subjects = [on_render_node(subject, options.render_node) for subject in subjects]
-    bench = Bench(subjects, columns, options, say)
+    bench = Bench([subject for subject in SUBJECTS if subject.name in rows], columns, options, say)
     with tempfile.TemporaryDirectory(prefix="pvgpu-bench-") as directory:
         os.environ["XDG_RUNTIME_DIR"] = directory  # QEMU's OpenGL window wants one
         for number in range(options.rounds):
             bench.round(number)
     result = {
-        "bench": "gl", "render_node": options.render_node, "rounds": options.rounds, "arguments": arguments(options),
+        "bench": "gl", "rounds": options.rounds, "arguments": arguments(options),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "host": figures.host(),
         "versions": {
             "pvgpu": figures.first_line(str(session.BUILD / "pvgpu"), "--version"),
@@ -302,12 +254,12 @@ def main():
                                 if bench.samples.get((subject.name, column.name))} for subject in bench.subjects},
     }
     result["targets"] = check_targets(result)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(result, indent=1) + "\n")
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(result, indent=1) + "\n")
     print(figures.table(*make_table(result)))
     print("\n" + "\n".join(f"{'met   ' if met else 'MISSED'}  {what}: {figure}" for what, met, figure in result["targets"]))
-    if options.markdown is not None:
-        write_markdown(pathlib.Path(options.markdown or TOP / f"docs/benchmarks/{name}.md"), result)
+    if options.markdown:
+        write_markdown(options.markdown, result)
     return 0
 
 

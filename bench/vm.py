@@ -172,7 +172,7 @@ class Guest:
             front_end = session.FRONT_ENDS[vm_front_ends()[subject.device]]
             self.device = vm.Device(arguments=subject.arguments, transport=front_end.transport)
             gpu = self.device.qemu_arguments(front_end.kind, front_end.options)
-        elif "gl=on" in subject.display:
+        elif subject.display != "none":
             self.display = Display()
             os.environ["DISPLAY"] = self.display.name
         return vm.Machine(gpu=gpu, display=subject.display)
@@ -584,7 +584,7 @@ More than 1 is better than the other, whatever the unit.
 
 {failures}
 ''' if failures else ''}
-More figures: [a command without a guest](benchmarks/trip.md), [2D](benchmarks/2d.md), [OpenGL](benchmarks/gl.md), [OpenGL in User-Mode Linux](benchmarks/gl-uml.md), [Venus without a guest](benchmarks/venus.md), [the same on an NVIDIA GPU](benchmarks/venus-nvidia.md), [VirGL there](benchmarks/gl-nvidia.md), [a guest there](benchmarks/vm-nvidia.md).
+More figures: [a command without a guest](benchmarks/trip.md), [2D](benchmarks/2d.md), [OpenGL](benchmarks/gl.md), [Venus without a guest](benchmarks/venus.md), [the same on an NVIDIA GPU](benchmarks/venus-nvidia.md), [VirGL there](benchmarks/gl-nvidia.md), [a guest there](benchmarks/vm-nvidia.md).
 """)
 
 
