@@ -26,8 +26,8 @@ void cli_error(const char *hint, const char *fmt, ...) __attribute__((format(pri
 int cli_usage(const struct cli_command *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /*
- * Before the host's Vulkan is used: a user who has told Mesa's venus driver to look for us (VN_DEBUG=vtest) did not
- * mean this process, whose Vulkan would wait for itself.
+ * Before the host's Vulkan or OpenGL is used: a user who has told Mesa's drivers to look for us (VN_DEBUG=vtest,
+ * GALLIUM_DRIVER=virpipe) did not mean this process, which would wait for itself, or serve itself without end.
  */
 void cli_not_our_own_guest(void);
 

@@ -11,10 +11,12 @@
 
 void cli_not_our_own_guest(void)
 {
-	const char *debug = getenv("VN_DEBUG");
+	const char *debug = getenv("VN_DEBUG"), *driver = getenv("GALLIUM_DRIVER");
 
 	if (debug && strstr(debug, "vtest"))
 		unsetenv("VN_DEBUG");
+	if (driver && strcmp(driver, "virpipe") == 0)
+		unsetenv("GALLIUM_DRIVER");
 }
 
 static const struct cli_option *find_long(const struct cli_parser *parser, const char *name, size_t len)

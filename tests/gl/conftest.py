@@ -30,11 +30,11 @@ def host():
 
 
 class Server:
-    def __init__(self, directory, command):
+    def __init__(self, directory, command, environment=None):
         self.socket, self.log_path = directory / "gpu.sock", directory / "server.log"
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen([*map(str, command), f"--socket-path={self.socket}"], stdout=log, stderr=log,
-                                            env={**os.environ, "VK_DRIVER_FILES": "/usr/share/vulkan/icd.d/lvp_icd.json"})
+                                            env={**os.environ, "VK_DRIVER_FILES": "/usr/share/vulkan/icd.d/lvp_icd.json", **(environment or {})})
         deadline = time.monotonic() + 20
         while not self._is_listening():
             assert self.process.poll() is None and time.monotonic() < deadline, self.log()
@@ -65,7 +65,8 @@ class Server:
 
 @pytest.fixture
 def server(tmp_path):
-    running = Server(tmp_path, [BUILD / "pvgpu", "vtest", "--renderer=venus,virgl", "--control=none"])
+    # As from a shell where its programs' driver is chosen: it must not be its own client.
+    running = Server(tmp_path, [BUILD / "pvgpu", "vtest", "--renderer=venus,virgl", "--control=none"], {"GALLIUM_DRIVER": "virpipe"})
     yield running
     running.stop()
 
