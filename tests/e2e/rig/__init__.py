@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What the end-to-end tests, the demo and the benchmarks share: pictures, a VNC client, our process, whole machines."""
+"""What the end-to-end tests, the demo and the benchmarks share: pictures, our process, whole machines."""
