@@ -11,11 +11,12 @@
 
 void cli_not_our_own_guest(void)
 {
-	const char *debug = getenv("VN_DEBUG"), *driver = getenv("GALLIUM_DRIVER");
+	const char *value = getenv("VN_DEBUG");
 
-	if (debug && strstr(debug, "vtest"))
+	if (value && strstr(value, "vtest"))
 		unsetenv("VN_DEBUG");
-	if (driver && strcmp(driver, "virpipe") == 0)
+	value = getenv("GALLIUM_DRIVER");
+	if (value && strcmp(value, "virpipe") == 0)
 		unsetenv("GALLIUM_DRIVER");
 }
 
