@@ -6,6 +6,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 OLDEST_GLIBC = (2, 39)  # of Ubuntu 24.04
@@ -114,3 +115,12 @@ def start_directory(directory):
 
 def size_mib(directory):
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) / (1 << 20)
+
+
+def run(main):
+    """The program: main()'s exit code, or what is wrong."""
+    try:
+        sys.exit(main())
+    except (KitError, OSError, subprocess.CalledProcessError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -7,7 +7,6 @@ and nothing installed. There: bash DIRECTORY/run.sh. The driver runs on the mach
 
 import argparse
 import pathlib
-import subprocess
 import sys
 
 import _kit
@@ -59,8 +58,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (KitError, OSError, subprocess.CalledProcessError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    _kit.run(main)

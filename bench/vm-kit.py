@@ -12,7 +12,6 @@ import json
 import pathlib
 import shutil
 import subprocess
-import sys
 import tempfile
 
 import _kit
@@ -204,8 +203,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (KitError, OSError, subprocess.CalledProcessError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    _kit.run(main)

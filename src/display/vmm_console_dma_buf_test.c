@@ -217,12 +217,8 @@ static struct pv_frame *make_frame(void)
 static struct pv_frame *make_shared(uint64_t modifier, bool y_0_top)
 {
 	struct pv_frame *frame = make_frame();
-	struct pv_dma_buf buf = {.width = WIDTH,
-				 .height = HEIGHT,
-				 .stride_bytes = WIDTH * 4,
-				 .fourcc = 0x34325258,
-				 .modifier = modifier,
-				 .y_0_top = y_0_top};
+	struct pv_dma_buf buf = {
+	    .stride_bytes = WIDTH * 4, .fourcc = 0x34325258, .modifier = modifier, .y_0_top = y_0_top};
 
 	assert_int_equal(pv_shm_create("dma-buf", 4096, &buf.fd), PV_OK);
 	pv_frame_set_dma_buf(frame, &buf);

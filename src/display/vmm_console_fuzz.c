@@ -83,7 +83,7 @@ static void one_step(int fd, struct pv_display *display, struct pv_frame *frame,
 		send_reply(fd, 10, data + 1, len - 1);
 		break;
 	case 11: {
-		struct pv_dma_buf buf = {.fd = dup(fd), .width = 200, .height = 100, .modifier = data[1] & 3};
+		struct pv_dma_buf buf = {.fd = dup(fd), .modifier = data[1] & 3};
 
 		if (!frame->dma_buf)
 			pv_frame_set_dma_buf(frame, &buf);

@@ -18,11 +18,11 @@
 /* Largest width or height of any picture, as in QEMU and DRM. */
 #define PV_FRAME_MAX_SIDE 16384
 
-/* Pixels of a GPU's, as a file that others' GPU drivers know (Linux). Modifier and fourcc are those of drm_fourcc.h. */
+/* A frame's pixels, as a file that other users of the GPU know (Linux). Modifier and fourcc are those of drm_fourcc.h.
+ */
 struct pv_dma_buf {
-	int fd;
-	uint32_t width, height, stride_bytes; /* all of it; its first pixel is at the file's start */
-	uint32_t fourcc;
+	int fd; /* the first pixel is at its start */
+	uint32_t stride_bytes, fourcc;
 	uint64_t modifier;
 	bool y_0_top; /* its first row is the one at the top */
 };

@@ -10,8 +10,6 @@
 
 #define MODULE "virgl"
 
-enum { FLAG_Y_0_TOP = 1 };
-
 struct description {
 	struct virgl_renderer_resource_info info;
 	uint64_t modifier;
@@ -52,12 +50,10 @@ void pv_virgl_add_dma_buf(const struct pv_virgl_resource *resource, struct pv_fr
 	}
 	buf = (struct pv_dma_buf){
 	    .fd = fd,
-	    .width = resource->width,
-	    .height = resource->height,
 	    .stride_bytes = (uint32_t)stride,
 	    .fourcc = (uint32_t)description.info.drm_fourcc,
 	    .modifier = description.modifier,
-	    .y_0_top = description.info.flags & FLAG_Y_0_TOP,
+	    .y_0_top = resource->y_0_top,
 	};
 	pv_frame_set_dma_buf(frame, &buf);
 }

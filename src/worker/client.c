@@ -554,8 +554,6 @@ static const char *take_dma_buf(struct pv_worker_client *client, const struct pv
 	    client->nr_dma_bufs == PV_DMA_BUF_MAX)
 		return NULL;
 	buf = (struct pv_dma_buf){.fd = pv_worker_channel_take_fd(&client->channel),
-				  .width = resource->frame->width,
-				  .height = resource->frame->height,
 				  .stride_bytes = event.stride_bytes,
 				  .fourcc = event.fourcc,
 				  .modifier = event.modifier,

@@ -172,7 +172,7 @@ struct pv_worker_memory_bytes {
 	uint64_t size_bytes;
 };
 
-/* What a FRAME is to show is this, as well: see struct pv_dma_buf. Of the frame's size. */
+/* What a FRAME is to show is this, as well: see struct pv_dma_buf. */
 struct pv_worker_dma_buf {
 	uint32_t resource_id, frame_number;
 	uint32_t stride_bytes, fourcc;

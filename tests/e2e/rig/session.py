@@ -37,7 +37,7 @@ class FrontEnd:
     device: str              # of QEMU, or USER_MODE
     qemu: str = "11"
     ours: bool = True        # served by our process
-    console: bool = True     # the VMM has a console for it: screendump, VNC
+    console: bool = True     # the VMM has a console for it: screendump
     options: str = ""        # properties of the device
     windows: bool = False    # with a display whose windows can change their size
     arguments: tuple = ()    # of our process
